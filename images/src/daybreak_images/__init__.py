@@ -1,0 +1,1 @@
+"""Builder of Daybreak's container images."""

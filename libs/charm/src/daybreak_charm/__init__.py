@@ -1,0 +1,1 @@
+"""What every charm of Daybreak is written in."""

@@ -1,0 +1,1 @@
+"""Relation interfaces as codecs."""
