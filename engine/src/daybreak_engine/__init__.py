@@ -1,0 +1,1 @@
+"""Daybreak's embedded engine: one Juju model on one machine."""
