@@ -1,0 +1,1 @@
+"""The agent of one unit: decides, dispatches, commits; one operation at a time."""
