@@ -1,0 +1,1 @@
+"""What runs containers: podman, network namespaces, nftables, Pebble."""
