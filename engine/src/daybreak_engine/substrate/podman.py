@@ -95,7 +95,9 @@ def containers_conf(instance: Instance, host: Machine) -> str:
             "tmp_dir": str(instance.podman_runroot / "libpod"),
             "static_dir": str(graphroot / "libpod"),
             "volume_path": str(graphroot / "volumes"),
-            "num_locks": 4096,
+            # podman's shared memory has one name for the whole machine, with one size: another user of podman
+            # there would make every call fail.
+            "lock_type": "file",
         },
         "network": {
             "network_backend": "netavark",
