@@ -1,1 +1,3 @@
 """The operator's command of Daybreak."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,178 @@
+"""Bundles: finding one by name or file, and what the CLI has to know of it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from .errors import DaybreakError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_BUNDLE = "identity"
+IMAGE_PREFIX = "localhost:32000/daybreak/"
+
+
+@dataclass(frozen=True)
+class Application:
+    """One application of a bundle."""
+
+    name: str
+    charm: str
+    scale: int
+    images: tuple[str, ...]
+    trust: bool
+
+    @property
+    def charm_name(self) -> str:
+        """The charm's name without the path of its archive: `keystone-k8s`."""
+        return Path(self.charm).name.removesuffix(".charm")
+
+    @property
+    def local(self) -> bool:
+        """Whether the charm is a file, not a name in a store."""
+        return self.charm.startswith((".", "/"))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle as far as bootstrap needs it; `juju deploy` reads the file itself."""
+
+    path: Path
+    applications: tuple[Application, ...]
+    relations: frozenset[frozenset[str]]
+    """Each relation as its two sides, `application:endpoint` or `application`."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Every image named, sorted, each once."""
+        return tuple(sorted({image for app in self.applications for image in app.images}))
+
+    @property
+    def own_images(self) -> tuple[str, ...]:
+        """The images that Daybreak builds itself."""
+        return tuple(image for image in self.images if image.startswith(IMAGE_PREFIX))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the applications, in the bundle's order."""
+        return tuple(app.name for app in self.applications)
+
+    def own_charms(self, checkout: Path) -> tuple[str, ...]:
+        """Return the names of the charms whose sources are in the checkout."""
+        names = {app.charm_name for app in self.applications if app.local}
+        return tuple(sorted(name for name in names if (checkout / "charms" / name).is_dir()))
+
+
+def known(directory: Path) -> tuple[str, ...]:
+    """Return the names of the bundles in a directory."""
+    return tuple(sorted(path.stem for path in directory.glob("*.yaml")))
+
+
+def find(wanted: str, directory: Path) -> Path:
+    """Return the file of a bundle that is given by name or by path.
+
+    Raises:
+        DaybreakError: There is no such bundle; lists those that there are.
+    """
+    if "/" in wanted or wanted.endswith((".yaml", ".yml")):
+        path = Path(wanted).absolute()
+        if path.is_dir():
+            path = path / "bundle.yaml"
+        if not path.is_file():
+            raise DaybreakError(
+                f"bundle file {path} does not exist",
+                remedy="Give the path of a bundle file, or the name of one of the bundles: "
+                + ", ".join(known(directory)),
+            )
+        return path
+    if wanted in known(directory):
+        return directory / f"{wanted}.yaml"
+    near = difflib.get_close_matches(wanted, known(directory), n=1)
+    raise DaybreakError(
+        f'there is no bundle "{wanted}"',
+        remedy=(f"Did you mean {near[0]}? " if near else "")
+        + "Known bundles: "
+        + (", ".join(known(directory)) or "none")
+        + ". A bundle of your own is given by its path: --bundle ./mine.yaml",
+    )
+
+
+def load(path: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        DaybreakError: The file cannot be read, is no YAML, or is no bundle of applications.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DaybreakError(
+            f"cannot read bundle {path}: {error}", remedy="Check the file and its mode."
+        ) from error
+    except yaml.YAMLError as error:
+        raise DaybreakError(
+            f"bundle {path} is not valid YAML",
+            details=tuple(str(error).splitlines()),
+            remedy="Correct the file at the place named above.",
+        ) from error
+    base = documents[0] if documents else None
+    if not isinstance(base, dict):
+        raise _not_a_bundle(path, "it has no applications")
+    content = cast("dict[str, Any]", base)
+    if content.get("bundle") != "kubernetes":
+        raise _not_a_bundle(path, 'it does not say "bundle: kubernetes"')
+    applications = content.get("applications")
+    if not isinstance(applications, dict) or not applications:
+        raise _not_a_bundle(path, "it has no applications")
+    return Bundle(
+        path,
+        tuple(
+            _application(path, name, fields)
+            for name, fields in cast("dict[str, Any]", applications).items()
+        ),
+        frozenset(_relations(path, content.get("relations") or [])),
+    )
+
+
+def _not_a_bundle(path: Path, why: str) -> DaybreakError:
+    return DaybreakError(
+        f"{path} is not a bundle: {why}",
+        remedy="bundles/identity.yaml shows the form; it is the one that `juju deploy` reads.",
+    )
+
+
+def _application(path: Path, name: str, fields: Any) -> Application:
+    if not isinstance(fields, dict) or not isinstance(fields.get("charm"), str):
+        raise _not_a_bundle(path, f'application "{name}" names no charm')
+    resources = fields.get("resources") or {}
+    if not isinstance(resources, dict):
+        raise _not_a_bundle(path, f'the resources of application "{name}" are no mapping')
+    values = cast("dict[str, Any]", resources).values()
+    scale = fields.get("scale", fields.get("num_units", 1))
+    if not isinstance(scale, int):
+        raise _not_a_bundle(path, f'the scale of application "{name}" is no number')
+    return Application(
+        name,
+        fields["charm"],
+        scale,
+        tuple(sorted(value for value in values if isinstance(value, str))),
+        bool(fields.get("trust", False)),
+    )
+
+
+def _relations(path: Path, relations: Any) -> Iterable[frozenset[str]]:
+    for relation in relations:
+        if (
+            not isinstance(relation, list)
+            or len(relation) != 2
+            or not all(isinstance(side, str) for side in relation)
+        ):
+            raise _not_a_bundle(path, f"relation {relation!r} is no pair of endpoints")
+        yield frozenset(cast("list[str]", relation))
