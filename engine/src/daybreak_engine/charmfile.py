@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import yaml
 
 from daybreak_engine import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 OptionType: TypeAlias = Literal["string", "int", "float", "boolean", "secret"]
 OptionValue: TypeAlias = str | int | float | bool
@@ -185,7 +187,13 @@ def from_json(data: Mapping[str, Any]) -> CharmMeta:
         name=data["name"],
         summary=data["summary"],
         containers={
-            name: Container(**{**value, "mounts": tuple(Mount(**m) for m in value["mounts"])})
+            name: Container(
+                value["name"],
+                value["resource"],
+                tuple(Mount(**mount) for mount in value["mounts"]),
+                value["uid"],
+                value["gid"],
+            )
             for name, value in data["containers"].items()
         },
         storage={name: Storage(**value) for name, value in data["storage"].items()},

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import charmfile, errors
 from daybreak_engine.model import charms, config, relations, rows, statuses, storage, units
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]*[a-z][a-z0-9]*)*")
 

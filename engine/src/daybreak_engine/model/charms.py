@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
+from typing import TYPE_CHECKING
 
 from daybreak_engine import charmfile, errors
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 def add(tx: Transaction, meta: charmfile.CharmMeta, *, digest: str, path: str) -> rows.Charm:

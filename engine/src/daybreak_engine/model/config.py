@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from daybreak_engine import charmfile, errors
-from daybreak_engine.charmfile import OptionValue
 from daybreak_engine.model import charms
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from daybreak_engine.charmfile import OptionValue
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))

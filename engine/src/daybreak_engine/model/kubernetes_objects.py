@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
 
 
 def put(tx: Transaction, kind: str, name: str, body: Mapping[str, Any]) -> rows.KubernetesObject:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from daybreak_engine.model import rows
-from daybreak_engine.model.store import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from daybreak_engine.model.store import Transaction
 
 LEASE_SECONDS = 60.0
 
@@ -68,9 +72,9 @@ def maintain(
         if old is not None and old.holder in candidates:
             candidates = [old.holder]
         alive = [name for name in candidates if _life(tx, name) == "alive"]
-        for unit in (alive or candidates)[:1]:
-            if claim(tx, unit, seconds=seconds) and (old is None or old.holder != unit):
-                elected.append(unit)
+        unit = (alive or candidates)[0]
+        if claim(tx, unit, seconds=seconds) and (old is None or old.holder != unit):
+            elected.append(unit)
     return elected
 
 

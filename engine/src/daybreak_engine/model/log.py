@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LIMIT = 32 * 1024 * 1024
 
@@ -16,7 +18,7 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = path.open("a", encoding="utf-8", buffering=1)
-        os.chmod(path, 0o640)
+        path.chmod(0o640)
         self._size = path.stat().st_size
 
     def append(self, now: float, entity: str, level: str, logger: str, message: str) -> None:

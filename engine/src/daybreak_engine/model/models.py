@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import errors
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What the engine acts on, with Juju's defaults. Other keys are kept and shown.
 DEFAULTS: Mapping[str, Any] = {

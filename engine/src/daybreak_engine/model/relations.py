@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from daybreak_engine import charmfile, errors
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
 
 _ROLE_ORDER = {"requirer": 0, "provider": 1, "peer": 2}
 

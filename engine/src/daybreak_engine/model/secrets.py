@@ -6,14 +6,16 @@ import base64
 import calendar
 import hashlib
 import os
-import sqlite3
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import errors
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
 
 ROTATE_POLICIES = ("never", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly")
 _MONTHS = {"monthly": 1, "quarterly": 3, "yearly": 12}

@@ -6,12 +6,14 @@ Kinds: `application` and `workload` are what charm (or agent) set, `agent` is th
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
 
 Kind: TypeAlias = Literal["application", "workload", "agent", "error"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
+from typing import TYPE_CHECKING
 
 from daybreak_engine import charmfile, errors
 from daybreak_engine.model import charms, rows
 from daybreak_engine.model.store import Transaction, load
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 def add_missing(tx: Transaction, unit: str) -> None:

@@ -14,10 +14,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from daybreak_engine import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 
@@ -129,7 +131,9 @@ def open_store(path: Path | None, *, clock: Clock = time.time, synchronous: str 
             remedy="move the file away, or restore it from a backup",
         ) from error
     if version == 0:
-        schema = importlib.resources.files(__package__).joinpath("schema.sql").read_text()
+        schema = (
+            importlib.resources.files("daybreak_engine.model").joinpath("schema.sql").read_text()
+        )
         connection.executescript("BEGIN;\n" + schema + "\nCOMMIT;")
     elif version != SCHEMA_VERSION:
         connection.close()

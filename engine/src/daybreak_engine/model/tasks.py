@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import errors
 from daybreak_engine.model import rows
 from daybreak_engine.model.store import Transaction, dump, load
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
 
 EXEC = "juju-exec"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from daybreak_engine import errors
 from daybreak_engine.model import relations, rows, statuses, storage
-from daybreak_engine.model.store import Transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from daybreak_engine.model.store import Transaction
 
 
 def fill(tx: Transaction, application: str) -> None:
@@ -107,9 +111,15 @@ def set_address(tx: Transaction, name: str, address: str) -> None:
 def set_boot(tx: Transaction, name: str, boot: str) -> None:
     """Record which start of the charm container runs; "" while none does (no hook runs then).
 
-    Any text that differs for each start will do, such as the container's start time.
+    Any text that differs for each start will do, such as the container's start time. A new start
+    ends `stopping`.
     """
-    tx.run("UPDATE units SET boot = ? WHERE name = ?", boot, name)
+    tx.run(
+        "UPDATE units SET stopping = CASE WHEN ?1 IN ('', boot) THEN stopping ELSE 0 END,"
+        " boot = ?1 WHERE name = ?2",
+        boot,
+        name,
+    )
 
 
 def set_stopping(tx: Transaction, name: str, stopping: bool) -> None:
