@@ -155,9 +155,12 @@ def _make(store: Store, base_image: str, image: Image, key: str, say: Say) -> No
     command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
     if HOST_CA.exists():
         command.append(f"--secret=id=ca,src={HOST_CA}")
+    replaced = store.image_id(image.reference)
     with tempfile.TemporaryDirectory() as context:
         command += [f"--label={KEY_LABEL}={key}", f"--tag={image.reference}", f"--file={image.containerfile}"]
         store.run([*command, context], log=store.cache / f"logs/{image.name}-{image.tag}.log")
+    if replaced:
+        store.forget(replaced)
     say(f"{image.short}: built in {time.monotonic() - start:.0f} s")
 
 

@@ -55,6 +55,15 @@ class Store:
             raise ImageError(f"{' '.join(command[:2])} failed ({done.returncode}):\n  {last}{where}")
         return output
 
+    def image_id(self, reference: str) -> str:
+        """Return the id of an image, or an empty string when there is none."""
+        return self.run(["podman", "images", "--quiet", "--no-trunc", reference]).strip()
+
+    def forget(self, image_id: str) -> None:
+        """Remove an image that lost its name, unless a container still runs from it."""
+        command = ["podman", "rmi", image_id]
+        subprocess.run(command, env=dict(self.env), capture_output=True, check=False)
+
     def keys(self) -> dict[str, str]:
         """Return reference -> content key of every image that a builder made."""
         listed = json.loads(self.run(["podman", "images", "--format", "json"]) or "[]")
