@@ -27,12 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("build", "build images, or all of them"), ("list", "list images and whether they are there")):
+    for name, text in (
+        ("build", "build images, or all of them"),
+        ("list", "list images and whether they are there"),
+    ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
-            "names", nargs="*", metavar="NAME", help="keystone, keystone:2025.1 or a whole reference as in a bundle"
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help="keystone, keystone:2025.1 or a whole reference as in a bundle",
         )
-    catalogue = commands.add_parser("catalogue", help="print the option and policy catalogue of an OpenStack image")
+    catalogue = commands.add_parser(
+        "catalogue", help="print the option and policy catalogue of an OpenStack image"
+    )
     catalogue.add_argument("names", nargs=1, metavar="NAME")
     options = parser.parse_args(argv)
     lock = threading.Lock()

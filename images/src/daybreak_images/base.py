@@ -67,7 +67,10 @@ def _stanzas(text: str) -> Iterable[Source]:
                 last, _, value = line.partition(":")
                 last = last.strip().lower()
                 fields[last] = value.strip()
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
+        if (
+            "deb" not in fields.get("types", "").split()
+            or fields.get("enabled", "yes").lower() == "no"
+        ):
             continue
         keyring = fields.get("signed-by", "")
         for uri in fields.get("uris", "").split():
@@ -118,7 +121,9 @@ def sources_for(release: Mapping[str, str], sources: Sequence[Source]) -> tuple[
         suffix = {None: "", "/updates": "-security"}.get(match["suffix"], match["suffix"])
         components = ("main", "universe") if name == "ubuntu" else ("main",)
         # The keyring of an older release may be a file per release; the general one has all keys.
-        keyring = source.signed_by if Path(source.signed_by).name.endswith("archive-keyring.gpg") else ""
+        keyring = (
+            source.signed_by if Path(source.signed_by).name.endswith("archive-keyring.gpg") else ""
+        )
         result[Source(source.uri, f"{suite}{suffix}", components, keyring)] = None
     if not any(source.suite == suite for source in result):
         raise ImageError(

@@ -55,7 +55,12 @@ def plan(images: Sequence[Image], sources: tuple[base.Source, ...], keys: dict[s
     missing = tuple((image, key) for image, key in wanted if keys.get(image.reference) != key)
     present = tuple(image for image, key in wanted if keys.get(image.reference) == key)
     return Plan(
-        sources, reference, base_key, bool(missing) and keys.get(reference) != base_key, missing, present
+        sources,
+        reference,
+        base_key,
+        bool(missing) and keys.get(reference) != base_key,
+        missing,
+        present,
     )
 
 
@@ -89,7 +94,9 @@ def build(store: Store, images: Sequence[Image], say: Say) -> None:
 
 def _weight(image: Image) -> int:
     """Longest first, so that two at a time end together."""
-    return {"openstack.Containerfile": 2, "mariadb.Containerfile": 1}.get(image.containerfile.name, 0)
+    return {"openstack.Containerfile": 2, "mariadb.Containerfile": 1}.get(
+        image.containerfile.name, 0
+    )
 
 
 @contextlib.contextmanager
@@ -120,7 +127,12 @@ def _make_base(store: Store, todo: Plan, say: Say) -> None:
     lists = store.cache / "build/lists"
     shutil.rmtree(lists, ignore_errors=True)
     lists.mkdir(parents=True)
-    proxy = store.run(["apt-config", "shell", "P", "Acquire::http::Proxy"]).strip().removeprefix("P=").strip("'")
+    proxy = (
+        store.run(["apt-config", "shell", "P", "Acquire::http::Proxy"])
+        .strip()
+        .removeprefix("P=")
+        .strip("'")
+    )
     with tempfile.TemporaryDirectory(dir=_scratch(store)) as directory:
         tar = f"{directory}/base.tar"
         command = base.mmdebstrap(todo.sources, tar, os.fspath(lists), proxy)
@@ -157,7 +169,11 @@ def _make(store: Store, base_image: str, image: Image, key: str, say: Say) -> No
         command.append(f"--secret=id=ca,src={HOST_CA}")
     replaced = store.image_id(image.reference)
     with tempfile.TemporaryDirectory() as context:
-        command += [f"--label={KEY_LABEL}={key}", f"--tag={image.reference}", f"--file={image.containerfile}"]
+        command += [
+            f"--label={KEY_LABEL}={key}",
+            f"--tag={image.reference}",
+            f"--file={image.containerfile}",
+        ]
         store.run([*command, context], log=store.cache / f"logs/{image.name}-{image.tag}.log")
     if replaced:
         store.forget(replaced)

@@ -73,8 +73,16 @@ def load(root: Path = ROOT) -> tuple[Image, ...]:
 def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
     kind = table["containerfile"]
     containerfile = root / "containerfiles" / f"{kind}.Containerfile"
-    schemas = ",".join(f"{database}={package}" for database, package in table.get("schemas", {}).items())
-    arguments = {"NAME": name, "TAG": tag, "USER": table.get("user"), "UID": table.get("uid"), "SCHEMAS": schemas}
+    schemas = ",".join(
+        f"{database}={package}" for database, package in table.get("schemas", {}).items()
+    )
+    arguments = {
+        "NAME": name,
+        "TAG": tag,
+        "USER": table.get("user"),
+        "UID": table.get("uid"),
+        "SCHEMAS": schemas,
+    }
     text = containerfile.read_text()
     lock = root / "locks" / f"{name}-{tag}.txt"
     used = [*sorted((root / "shared").iterdir()), *([lock] if lock.exists() else [])]
@@ -85,7 +93,9 @@ def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
         tag=tag,
         registry=table.get("registry", REGISTRY),
         containerfile=containerfile,
-        arguments=tuple((key, str(value)) for key, value in arguments.items() if value and key in text),
+        arguments=tuple(
+            (key, str(value)) for key, value in arguments.items() if value and key in text
+        ),
         sources=(containerfile, *sources),
         namespaces=tuple(table.get("namespaces", ())),
         policies=table.get("policies", ""),

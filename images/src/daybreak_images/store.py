@@ -40,7 +40,9 @@ class Store:
             ImageError: It failed; the message has its last lines and, with ``log``, where the rest is.
         """
         if log is None:
-            done = subprocess.run(command, env=dict(self.env), capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=dict(self.env), capture_output=True, text=True, check=False
+            )
             said, output = done.stderr, done.stdout
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,9 @@ class Store:
         if done.returncode:
             last = "\n  ".join(said.strip().splitlines()[-12:])
             where = f"\n  all of it: {log}" if log else ""
-            raise ImageError(f"{' '.join(command[:2])} failed ({done.returncode}):\n  {last}{where}")
+            raise ImageError(
+                f"{' '.join(command[:2])} failed ({done.returncode}):\n  {last}{where}"
+            )
         return output
 
     def image_id(self, reference: str) -> str:
@@ -85,7 +89,9 @@ def open_store(environ: Mapping[str, str] = os.environ) -> Store:
         raise ImageError("images are built as root; become root and try again")
     for program in ("podman", "mmdebstrap"):
         if shutil.which(program) is None:
-            raise ImageError(f"{program} is not installed; ./daybreak bootstrap installs it, or: apt install {program}")
+            raise ImageError(
+                f"{program} is not installed; ./daybreak bootstrap installs it, or: apt install {program}"
+            )
     asked = [sys.executable, "-m", "daybreak_engine", "podman-env"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode:
