@@ -1,1 +1,46 @@
-"""What every charm of Daybreak is written in."""
+"""What every charm of Daybreak is written in: a description (frozen data) and one loop."""
+
+from daybreak_charm.context import Context
+from daybreak_charm.description import (
+    Check,
+    DatabaseAddress,
+    Description,
+    File,
+    Folder,
+    Gate,
+    Need,
+    Process,
+    Schema,
+    Task,
+    Tls,
+    online,
+    up,
+)
+from daybreak_charm.effects import Effects
+from daybreak_charm.loop import RETRY, DaybreakCharm
+from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
+
+__all__ = [
+    "RETRY",
+    "Blocked",
+    "Check",
+    "Context",
+    "DatabaseAddress",
+    "DaybreakCharm",
+    "Description",
+    "Effects",
+    "File",
+    "Folder",
+    "Gate",
+    "Need",
+    "Outcome",
+    "Process",
+    "Ready",
+    "Schema",
+    "Task",
+    "Tls",
+    "Waiter",
+    "Waiting",
+    "online",
+    "up",
+]

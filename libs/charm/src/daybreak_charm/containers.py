@@ -1,0 +1,286 @@
+"""Files, processes and checks of a container: bring what is to what is wanted, and no more."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import ops
+from ops import pebble
+
+from daybreak_charm.description import Check, File, Folder, Process
+from daybreak_charm.effects import Effects
+from daybreak_charm.outcome import Waiter
+
+LAYER = "daybreak"
+WAITERS = "daybreak-waiters"
+DIGEST = "DAYBREAK_DIGEST"
+"""Environment variable of every process: what it must be restarted for. It lives in Pebble's plan,
+so that
+a restart that is owed is never forgotten, whatever happened to the hook that wrote the files."""
+WAIT = "wait-"
+RUN = "/run/daybreak"
+
+
+def digest(*parts: object) -> str:
+    """A short digest of values that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def write_file(container: ops.Container, file: File, effects: Effects) -> bool:
+    """Write a file when its content, mode or owner differ; Pebble replaces it in one step.
+
+    Returns:
+        Whether it was written.
+    """
+    try:
+        info = container.list_files(file.path, itself=True)[0]
+        user, group = effects.owner(info)
+        same = (
+            (info.permissions, user or file.user, group or file.group)
+            == (file.mode, file.user, file.group)
+            and info.size == len(file.content.encode())
+            and container.pull(file.path).read() == file.content
+        )
+    except (pebble.PathError, pebble.APIError) as error:
+        if not _missing(error):
+            raise
+        same = False
+    if same:
+        return False
+    container.push(
+        file.path,
+        file.content,
+        make_dirs=True,
+        permissions=file.mode,
+        user=file.user,
+        group=file.group,
+    )
+    return True
+
+
+def make_folder(
+    container: ops.Container, folder: Folder, files: Iterable[str], effects: Effects
+) -> bool:
+    """Make a folder, and remove files from it that are not rendered if it is exclusive.
+
+    Returns:
+        Whether anything changed.
+    """
+    changed = False
+    try:
+        info = container.list_files(folder.path, itself=True)[0]
+        user, group = effects.owner(info)
+        wrong = (info.permissions, user or folder.user, group or folder.group) != (
+            folder.mode,
+            folder.user,
+            folder.group,
+        )
+        if wrong:
+            # Pebble changes nothing about a folder that exists.
+            container.exec(["chown", f"{folder.user}:{folder.group}", folder.path]).wait()
+            container.exec(["chmod", f"{folder.mode:o}", folder.path]).wait()
+            changed = True
+    except (pebble.PathError, pebble.APIError) as error:
+        if not _missing(error):
+            raise
+        container.make_dir(
+            folder.path,
+            make_parents=True,
+            permissions=folder.mode,
+            user=folder.user,
+            group=folder.group,
+        )
+        changed = True
+    if folder.exclusive:
+        wanted = set(files)
+        for info in container.list_files(folder.path):
+            if info.type is pebble.FileType.FILE and info.path not in wanted:
+                container.remove_path(info.path)
+                changed = True
+    return changed
+
+
+def write_all(container: ops.Container, items: Sequence[File | Folder], effects: Effects) -> bool:
+    """Write the files and folders of one container, folders first: no file is ever exposed.
+
+    Returns:
+        Whether anything changed.
+    """
+    files = [item for item in items if isinstance(item, File)]
+    changed = False
+    for folder in (item for item in items if isinstance(item, Folder)):
+        inside = [f.path for f in files if str(PurePosixPath(f.path).parent) == folder.path]
+        changed |= make_folder(container, folder, inside, effects)
+    for file in files:
+        changed |= write_file(container, file, effects)
+    return changed
+
+
+def _missing(error: pebble.PathError | pebble.APIError) -> bool:
+    return error.kind == "not-found" if isinstance(error, pebble.PathError) else error.code == 404
+
+
+def check_dict(check: Check | Waiter) -> dict[str, Any]:
+    """A check as Pebble's plan has it."""
+    value: dict[str, Any] = {"override": "replace", "startup": "enabled", "period": check.period}
+    if isinstance(check, Waiter):
+        value |= {"threshold": 1, "timeout": "1s"}
+        if check.period != "1s":
+            value["timeout"] = "3s"
+    else:
+        value |= {"threshold": check.threshold, "timeout": min_time(check.timeout, check.period)}
+        if check.level:
+            value["level"] = check.level
+    if check.http:
+        value["http"] = {"url": check.http}
+    elif check.tcp:
+        host, _, port = str(check.tcp).rpartition(":")
+        value["tcp"] = {"host": host.strip("[]") or "127.0.0.1", "port": int(port)}
+    else:
+        value["exec"] = {"command": check.command}
+    return value
+
+
+def min_time(one: str, other: str) -> str:
+    """The shorter of two times such as `3s`; Pebble wants a timeout below the period."""
+    return one if seconds(one) < seconds(other) else f"{max(seconds(other) - 0.5, 0.5):g}s"
+
+
+def seconds(time: str) -> float:
+    """Seconds of a time as Pebble writes it (`1m30s`, `500ms`)."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return sum(float(n) * units[u] for n, u in re.findall(r"([\d.]+)(h|ms|m|s)", time))
+
+
+def service_dict(process: Process, files: Iterable[File]) -> dict[str, Any]:
+    """A process as Pebble's plan has it."""
+    value: dict[str, Any] = {
+        "override": "replace",
+        "summary": process.name,
+        "command": process.command,
+        "startup": "enabled",
+        "kill-delay": process.kill_delay,
+        "environment": dict(process.environment),
+    }
+    for key in ("user", "group", "working_dir"):
+        if text := getattr(process, key):
+            value[key.replace("_", "-")] = text
+    on_failure = {check.name: "restart" for check in process.checks if check.restart}
+    if on_failure:
+        value["on-check-failure"] = on_failure
+    owed_for = sorted(
+        (file.path, file.content)
+        for file in files
+        if file.on_change == "restart" or (file.on_change == "reload" and not process.reload)
+    )
+    value["environment"][DIGEST] = digest(value, owed_for)
+    return value
+
+
+def stale(plan: pebble.Plan, services: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Names of services that are not in the plan as wanted."""
+    return {
+        name
+        for name, value in services.items()
+        if name not in plan.services
+        or plan.services[name].environment.get(DIGEST) != value["environment"][DIGEST]
+    }
+
+
+def gone(plan: pebble.Plan, services: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Names of our services that are in the plan but not wanted any more."""
+    return {
+        name
+        for name, service in plan.services.items()
+        if DIGEST in service.environment and service.startup == "enabled" and name not in services
+    }
+
+
+def same_check(check: pebble.Check | None, wanted: Mapping[str, Any]) -> bool:
+    """Whether a check of the plan is as wanted, whatever defaults Pebble has filled in."""
+    if check is None:
+        return False
+    have: dict[str, Any] = dict(check.to_dict())
+    have.setdefault("startup", "enabled")
+    for key, value in wanted.items():
+        if key == "override":
+            continue
+        if key in ("period", "timeout"):
+            if seconds(str(have.get(key, "0s"))) != seconds(str(value)):
+                return False
+        elif have.get(key) != value:
+            return False
+    return True
+
+
+def reload_digest(process: Process, files: Iterable[File]) -> str:
+    """What the process must have read; "" when it reads nothing again in place."""
+    if not process.reload:
+        return ""
+    return digest(sorted((f.path, f.content) for f in files if f.on_change == "reload"))
+
+
+def loaded(container: ops.Container, process: Process) -> str:
+    """What the process has read, by the marker that `mark_loaded` left."""
+    try:
+        return container.pull(f"{RUN}/{process.name}.loaded").read()
+    except pebble.PathError:
+        return ""
+
+
+def mark_loaded(container: ops.Container, process: Process, what: str) -> None:
+    """Remember in the container what the process has read; the memory ends with the container."""
+    if what:
+        container.push(f"{RUN}/{process.name}.loaded", what, make_dirs=True)
+
+
+def running(container: ops.Container) -> dict[str, bool]:
+    """Whether each service of the container runs."""
+    return {name: info.is_running() for name, info in container.get_services().items()}
+
+
+def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebble.Plan) -> bool:
+    """Make exactly these waiters active in the container.
+
+    Returns:
+        Whether anything changed.
+    """
+    wanted = {WAIT + w.name: check_dict(w) for w in waiters}
+    layer: dict[str, Any] = {
+        name: value
+        for name, value in wanted.items()
+        if not same_check(plan.checks.get(name), value)
+    }
+    over = [
+        name
+        for name, check in plan.checks.items()
+        if name.startswith(WAIT) and name not in wanted and _enabled(check)
+    ]
+    for name in over:
+        layer[name] = {**_raw(plan.checks[name]), "override": "replace", "startup": "disabled"}
+    if not layer:
+        return False
+    container.add_layer(WAITERS, {"checks": layer}, combine=True)
+    active = [
+        name for name, info in container.get_checks().items() if _active(info) and name in over
+    ]
+    if active:
+        container.stop_checks(*active)
+    return True
+
+
+def _enabled(check: pebble.Check) -> bool:
+    startup = check.startup
+    return (startup.value if isinstance(startup, pebble.CheckStartup) else startup) != "disabled"
+
+
+def _active(info: pebble.CheckInfo) -> bool:
+    return info.status is not pebble.CheckStatus.INACTIVE
+
+
+def _raw(check: pebble.Check) -> dict[str, Any]:
+    return dict(check.to_dict())

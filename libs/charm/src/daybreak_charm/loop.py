@@ -1,0 +1,364 @@
+"""The loop: read, decide, apply, publish, on every event, from one ordered list of gates."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import ops
+from ops import pebble
+
+from daybreak_charm import containers, roll, tls
+from daybreak_charm.context import Context
+from daybreak_charm.description import Description, File, Folder, Need, Process
+from daybreak_charm.effects import DatabaseUnreachableError, Effects
+from daybreak_charm.migration import migrate
+from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
+from daybreak_charm.start import run_tasks, wait_online
+from daybreak_interfaces import NotReady
+
+logger = logging.getLogger(__name__)
+
+RETRY = "retry"
+"""Waker of a wait that only time ends; the loop makes a fresh timer of it on each run."""
+
+_EXCLUDED = (
+    ops.StopEvent,
+    ops.RemoveEvent,
+    ops.ActionEvent,
+    ops.SecretRemoveEvent,
+    ops.SecretExpiredEvent,
+    ops.SecretRotateEvent,
+    ops.CollectStatusEvent,
+)
+# What a retry cannot be told from: such an error in a hook of Pebble would restart the unit's
+# agent.
+_FAILURES = (pebble.Error, ops.ModelError, OSError, RuntimeError, ValueError, LookupError)
+_ROUNDS = 3
+
+
+class DaybreakCharm(ops.CharmBase):
+    """A charm made of a description.
+
+    Attributes:
+        description: What the service is.
+        effects: Time, probes and database connections; replaced in tests.
+    """
+
+    description: ClassVar[Description[Any]]
+    effects: ClassVar[Effects] = Effects()
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        self.context = Context(self, self.effects)
+        self._outcomes: list[tuple[str, Outcome]] | None = None
+        for bound in self.on.events().values():
+            kind = bound.event_type
+            if issubclass(kind, ops.HookEvent) and not issubclass(kind, _EXCLUDED):
+                framework.observe(bound, self._on_event)
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.secret_remove, self._on_secret_unused)
+        framework.observe(self.on.secret_expired, self._on_secret_unused)
+        framework.observe(self.on.stop, self._on_going)
+        framework.observe(self.on.remove, self._on_going)
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _on_event(self, event: ops.EventBase) -> None:
+        try:
+            self._run()
+        except pebble.ConnectionError as error:
+            # The container has gone; pebble-ready follows when it is back.
+            self._outcomes = [("container", Waiting("a container is restarting", "pebble-ready"))]
+            logger.info("no connection to Pebble: %s", error)
+        except _FAILURES as error:
+            if not isinstance(event, ops.WorkloadEvent):
+                raise
+            logger.exception("the loop failed")
+            waiting = Waiting(f"{type(error).__name__}, see the log", RETRY)
+            self._outcomes = [("loop", waiting)]
+            self._arm(waiting)
+
+    def _on_secret_unused(self, event: ops.SecretRemoveEvent | ops.SecretExpiredEvent) -> None:
+        event.remove_revision()
+
+    def _on_going(self, _: ops.EventBase) -> None:
+        self._outcomes = []
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._outcomes is None:
+            try:
+                self._outcomes = self._evaluate()
+            except pebble.ConnectionError:
+                self._outcomes = [("container", Waiting("a container is restarting", ""))]
+        event.add_status(self._status(self._outcomes))
+
+    @staticmethod
+    def _status(outcomes: Sequence[tuple[str, Outcome]]) -> ops.StatusBase:
+        hints: list[str] = []
+        for _, outcome in outcomes:
+            match outcome:
+                case Blocked(why, remedy):
+                    return ops.BlockedStatus(f"{why}: {remedy}" if remedy else why)
+                case Waiting(why):
+                    return ops.WaitingStatus(why)
+                case Ready(hint):
+                    hints += [hint] if hint else []
+        return ops.ActiveStatus("; ".join(hints)) if outcomes else ops.MaintenanceStatus("leaving")
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.context.acting = not self.context.leaving
+        try:
+            for _ in range(_ROUNDS):
+                outcomes = self._evaluate()
+                self._outcomes = outcomes
+                if not self.context.acting:
+                    return
+                last = outcomes[-1][1] if outcomes else Ready()
+                if not self._arm(last):
+                    break
+            roll.lead(self.context)
+        finally:
+            self.context.acting = False
+
+    def _arm(self, outcome: Outcome) -> bool:
+        """Make the waiter of a closed gate active, and no other.
+
+        Returns:
+            Whether the waiter's first try succeeded: such a check raises no event, so the loop
+            must run again.
+        """
+        wakers: dict[str, list[Waiter]] = {name: [] for name in self.description.containers}
+        waiter = outcome.waker if isinstance(outcome, Waiting) else None
+        main = self.context.container(self.description.containers[0])
+        if waiter == RETRY:
+            if not main.can_connect():
+                return False
+            # A timer is a check that fails; one that has failed is spent, so its name alternates.
+            spent = containers.WAIT + "retry-a" in main.get_plan().checks and any(
+                name == containers.WAIT + "retry-a" and info.failures
+                for name, info in main.get_checks().items()
+            )
+            waiter = Waiter("retry-b" if spent else "retry-a", command="/bin/false", period="10s")
+        if isinstance(waiter, Waiter):
+            wakers[waiter.container or self.description.containers[0]].append(waiter)
+        for name, waiters in wakers.items():
+            container = self.context.container(name)
+            if container.can_connect():
+                containers.set_waiters(container, waiters, container.get_plan())
+        if not isinstance(waiter, Waiter) or waiter.period != "1s":
+            return False
+        return self._first_try(self.context.container(waiter.container or main.name), waiter)
+
+    def _first_try(self, container: ops.Container, waiter: Waiter) -> bool:
+        name = containers.WAIT + waiter.name
+        for _ in range(25):
+            info = container.get_checks(name).get(name)
+            if info is None or info.failures:
+                return False
+            if info.successes:
+                return True
+            self.effects.sleep(0.1)
+        return False
+
+    def _evaluate(self) -> list[tuple[str, Outcome]]:
+        """Ask the gates in order up to the first closed one; act in between if the loop runs."""
+        context, what = self.context, self.description
+        if context.acting:
+            self._request()
+        found: list[tuple[str, Outcome]] = []
+
+        def closed(name: str, outcome: Outcome) -> bool:
+            found.append((name, outcome))
+            return not isinstance(outcome, Ready)
+
+        for name, test in self._gates():
+            if closed(name, test()):
+                return found
+        inputs = what.read(context)
+        if isinstance(inputs, Waiting | Blocked):
+            found.append(("inputs", inputs))
+            return found
+        self._serve(inputs, found)
+        return found
+
+    def _gates(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
+        """The conditions in front of the inputs, in the order of asking."""
+        context, what = self.context, self.description
+        for name in what.containers:
+            yield f"container {name}", partial(self._container_gate, name)
+        yield "peers", self._peers_gate
+        for need in what.needs:
+            yield need.endpoint, partial(self._need_gate, need)
+        if what.tls:
+            yield what.tls.endpoint, partial(tls.gate, context, what.tls)
+        for gate in what.gates:
+            yield gate.name, partial(gate.test, context)
+
+    def _serve(self, inputs: Any, found: list[tuple[str, Outcome]]) -> None:
+        context, what = self.context, self.description
+        items = tuple(what.render(inputs))
+        processes = tuple(what.processes(inputs))
+        if context.acting:
+            self._write(items)
+        if what.schema:
+            found.append(("schema", self._schema_gate(what.schema(inputs))))
+            if not isinstance(found[-1][1], Ready):
+                return
+        fresh = False
+        if context.acting:
+            turn = self._start(items, processes)
+            if not isinstance(turn, bool):
+                found.append(("roll", turn))
+                return
+            fresh = turn
+        for outcome in (
+            run_tasks(context, what.containers[0], what.tasks(context, inputs)),
+            wait_online(context, what.containers[0], processes, fresh=fresh),
+            what.after(context, inputs) if what.after else Ready(),
+        ):
+            if not isinstance(outcome, Ready):
+                found.append(("service", outcome))
+                return
+        if context.acting:
+            roll.ask(context, wanted=False)
+            what.publish(context, inputs)
+            self._describe(inputs)
+        found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
+
+    # --- its parts --------------------------------------------------------------------------
+
+    def _request(self) -> None:
+        for need in self.description.needs:
+            if need.request:
+                for relation in self.context.relations(need.endpoint):
+                    need.request(self.context, relation)
+        if self.description.tls:
+            tls.request(self.context, self.description.tls)
+
+    def _container_gate(self, name: str) -> Outcome:
+        if self.context.container(name).can_connect():
+            return Ready()
+        return Waiting(f"container {name} is starting", f"{name}-pebble-ready")
+
+    def _peers_gate(self) -> Outcome:
+        if self.context.peers is None and "peers" in self.meta.peers:
+            return Waiting("the unit is being set up", "start")
+        return Ready()
+
+    def _need_gate(self, need: Need) -> Outcome:
+        context = self.context
+        relations = context.relations(need.endpoint)
+        values = [need.read(context, relation) for relation in relations]
+        ready = [value for value in values if not isinstance(value, NotReady)]
+        reasons = [value.why for value in values if isinstance(value, NotReady)]
+        if need.many:
+            context.needs[need.endpoint] = tuple(ready)
+        else:
+            context.needs[need.endpoint] = ready[0] if ready else None
+        if ready or not need.required:
+            return Ready()
+        if need.closed == "stop" and context.acting:
+            self._stop_all()
+        if not relations:
+            return Blocked(
+                f"relation {need.endpoint} is missing",
+                f"juju integrate {context.app}:{need.endpoint} <application>",
+            )
+        return Waiting(f"{need.endpoint}: {reasons[0]}", f"{need.endpoint}-relation-changed")
+
+    def _write(self, items: Sequence[File | Folder]) -> None:
+        for name in self.description.containers:
+            mine = [item for item in items if self._place(item.container) == name]
+            if mine and containers.write_all(self.context.container(name), mine, self.effects):
+                logger.info("files of %s written", name)
+
+    def _schema_gate(self, schema: Any) -> Outcome:
+        try:
+            return migrate(self.context, schema, self._place(schema.container))
+        except DatabaseUnreachableError as error:
+            logger.warning("the database is unreachable: %s", error)
+            where = f"{schema.connect.host}:{schema.connect.port}"
+            return Waiting("the database does not answer", Waiter("database", tcp=where))
+
+    def _start(
+        self, items: Sequence[File | Folder], processes: Sequence[Process]
+    ) -> bool | Waiting:
+        """Bring the processes of all containers to the plan.
+
+        Returns:
+            Whether any was started or restarted; or that another unit's turn is first.
+        """
+        fresh = False
+        for name in self.description.containers:
+            outcome = self._start_one(name, items, processes)
+            if isinstance(outcome, Waiting):
+                return outcome
+            fresh |= outcome
+        return fresh
+
+    def _start_one(
+        self, name: str, items: Sequence[File | Folder], processes: Sequence[Process]
+    ) -> bool | Waiting:
+        container = self.context.container(name)
+        files = [i for i in items if isinstance(i, File) and self._place(i.container) == name]
+        mine = {p.name: p for p in processes if self._place(p.container) == name}
+        services = {key: containers.service_dict(p, files) for key, p in mine.items()}
+        checks = {c.name: containers.check_dict(c) for p in mine.values() for c in p.checks}
+        plan = container.get_plan()
+        active = containers.running(container)
+        stale = containers.stale(plan, services)
+        gone = containers.gone(plan, services)
+        if any(active.get(key) for key in stale) and not roll.holds(self.context):
+            roll.ask(self.context, wanted=True)
+            return Waiting("waits for its turn to restart", "peers-relation-changed")
+        wrong = {
+            k: v for k, v in checks.items() if not containers.same_check(plan.checks.get(k), v)
+        }
+        if stale or gone or wrong:
+            disabled: dict[str, Any] = {
+                key: {"override": "merge", "startup": "disabled"} for key in gone
+            }
+            layer: dict[str, Any] = {"services": {**services, **disabled}, "checks": checks}
+            container.add_layer(containers.LAYER, layer, combine=True)
+        if stopping := [key for key in gone if active.get(key)]:
+            container.stop(*stopping)
+        idle = {key for key in services if not active.get(key)}
+        if stale or idle:
+            # Without waiting: Pebble takes a second to believe a start, and the gates ask the
+            # service itself.
+            container.pebble.replan_services(timeout=0)
+        for key, process in mine.items():
+            what = containers.reload_digest(process, files)
+            if not what or containers.loaded(container, process) == what:
+                continue
+            if key not in stale and key not in idle:
+                container.send_signal(process.reload or "SIGHUP", key)
+            containers.mark_loaded(container, process, what)
+        return bool(stale or idle)
+
+    def _stop_all(self) -> None:
+        for name in self.description.containers:
+            container = self.context.container(name)
+            services = container.get_plan().services
+            active = containers.running(container)
+            ours = [
+                key
+                for key, value in services.items()
+                if containers.DIGEST in value.environment and active.get(key)
+            ]
+            if ours:
+                container.stop(*ours)
+
+    def _describe(self, inputs: Any) -> None:
+        if ports := tuple(self.description.ports(inputs)):
+            self.unit.set_ports(*ports)
+        version = self.description.version(inputs) if self.description.version else ""
+        if version and self.context.peer_unit.get("version") != version:
+            self.unit.set_workload_version(version)
+            self.context.put_peer_unit(version=version)
+
+    def _place(self, container: str | None) -> str:
+        return container or self.description.containers[0]

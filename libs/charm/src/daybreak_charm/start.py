@@ -1,0 +1,83 @@
+"""Between the start of the processes and the first request: tasks, and the wait for `online`."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ops import pebble
+
+from daybreak_charm.description import Check, Process, Task
+from daybreak_charm.outcome import Outcome, Ready, Waiter, Waiting
+
+if TYPE_CHECKING:
+    import ops
+
+    from daybreak_charm.context import Context
+
+logger = logging.getLogger(__name__)
+
+IN_HOOK = 5.0
+"""Seconds that the hook itself waits for a process that it has just started."""
+STEP = 0.1
+
+
+def run_tasks(context: "Context", main: str, tasks: Sequence[Task]) -> Outcome:
+    """Run the tasks that are owed, one after the other."""
+    for task in tasks:
+        if not task.owed():
+            continue
+        if not context.acting:
+            return Waiting(f"{task.name} is owed", "")
+        container = context.container(task.container or main)
+        process = container.exec(
+            list(task.command),
+            environment=dict(task.environment),
+            user=task.user,
+            timeout=task.timeout,
+        )
+        try:
+            process.wait_output()
+        except pebble.ExecError as error:
+            # Standard error may be long, and is the program's: its last line names the fault.
+            lines = str(error.stderr or "").strip().splitlines()
+            logger.warning("%s ended with %d: %s", task.name, error.exit_code, lines[-1:])
+            return Waiting(f"{task.name} failed, will be tried again", "retry")
+        except (pebble.ChangeError, TimeoutError):
+            return Waiting(f"{task.name} took too long, will be tried again", "retry")
+        logger.info("%s done", task.name)
+    return Ready()
+
+
+def wait_online(
+    context: "Context", main: str, processes: Sequence[Process], *, fresh: bool
+) -> Outcome:
+    """Whether every process answers its `ready` check.
+
+    Args:
+        context: This dispatch.
+        main: Name of the main container.
+        processes: What should run.
+        fresh: Whether one of them has just been started: then its answer is waited for.
+    """
+    for process in processes:
+        container = context.container(process.container or main)
+        for check in process.checks:
+            if check.level == "ready" and not _answers(context, container, check, fresh=fresh):
+                tcp = f"127.0.0.1:{check.tcp}" if check.tcp else None
+                waiter = Waiter(check.name, check.http, tcp, check.command, container.name)
+                return Waiting(f"{process.name} does not answer yet", waiter)
+    return Ready()
+
+
+def _answers(context: "Context", container: "ops.Container", check: Check, *, fresh: bool) -> bool:
+    if not fresh:
+        info = container.get_checks(check.name).get(check.name)
+        if info and info.status is pebble.CheckStatus.UP and info.successes and not info.failures:
+            return True
+    waited = 0.0
+    while not context.effects.probe(check, container):
+        waited += STEP
+        if not fresh or not context.acting or waited > IN_HOOK:
+            return False
+        context.effects.sleep(STEP)
+    return True

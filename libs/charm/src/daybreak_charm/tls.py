@@ -1,0 +1,182 @@
+"""A unit's private key, signing request and certificate.
+
+The key lives in a secret of the unit; its id, the names that the request carries and the time of
+renewal are
+in the unit's peer databag, so that an ordinary hook parses no certificate (importing
+`cryptography` costs
+more than the rest of such a hook).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiting
+from daybreak_interfaces import NotReady, tls_certificates
+
+if TYPE_CHECKING:
+    import ops
+
+    from daybreak_charm.context import Context
+    from daybreak_charm.description import Tls
+
+RENEW_AT = 2 / 3
+"""Part of its life after which a certificate is renewed."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a TLS server needs.
+
+    Attributes:
+        key: PEM of the private key; kept out of `repr`.
+        certificate: PEM of the certificate followed by its chain.
+        ca: PEM of the CA and its chain, what a client must trust.
+    """
+
+    key: str = field(repr=False)
+    certificate: str = field(repr=False)
+    ca: str = field(repr=False)
+
+
+def new_key() -> str:
+    """PEM of a new private key (ECDSA P-256: its handshake costs a tenth of RSA's)."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return pem.decode()
+
+
+def new_csr(key: str, common_name: str, names: list[str], addresses: list[str]) -> str:
+    """PEM of a signing request.
+
+    Args:
+        key: PEM of the private key.
+        common_name: Subject, cut to the 64 characters that X.509 allows.
+        names: DNS names.
+        addresses: IP addresses.
+    """
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import NameOID
+
+    private = serialization.load_pem_private_key(key.encode(), None)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    sans: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+    sans += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
+    request = builder.sign(cast("Any", private), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode().strip()
+
+
+def renewal_time(certificate: str) -> float:
+    """Seconds since the epoch at which a certificate is to be renewed."""
+    from cryptography import x509
+
+    parsed = x509.load_pem_x509_certificate(certificate.encode())
+    start = parsed.not_valid_before_utc.timestamp()
+    return start + (parsed.not_valid_after_utc.timestamp() - start) * RENEW_AT
+
+
+def request(context: "Context", tls: "Tls") -> None:
+    """Write this unit's signing request when it has none, its names changed or renewal is due."""
+    relation = _relation(context, tls)
+    address = context.bind_address
+    if relation is None or context.peers is None or address is None:
+        # The address is missing only in the first moments; config-changed follows when it comes.
+        return
+    names = sorted({context.fqdn, context.service_fqdn, *(tls.names(context) if tls.names else ())})
+    state = _state(context, tls)
+    stamp = _digest(json.dumps([names, address]))
+    bag = relation.data[context.charm.unit]
+    requests = tls_certificates.read_requests(bag)
+    issued = {c.csr for c in tls_certificates.read_certificates(context.remote_app(relation))}
+    due = context.effects.now() >= float(state.get("renew", "inf"))
+    if requests and state.get("stamp") == stamp and not due:
+        if len(requests) > 1 and requests[0].csr in issued:
+            # The new one is there; only now the provider may forget the old one.
+            tls_certificates.write_requests(bag, requests[:1])
+        return
+    key = _key(context, state) or _make_key(context, state)
+    csr = new_csr(key, context.unit.replace("/", "-"), names, [address])
+    state = {"key": state["key"], "stamp": stamp}
+    _put_state(context, tls, state)
+    kept = [r for r in requests if r.csr in issued][:1]
+    tls_certificates.write_requests(bag, [tls_certificates.Request(csr), *kept])
+
+
+def gate(context: "Context", tls: "Tls") -> Outcome:
+    """Whether the unit has a certificate; puts it into the context."""
+    relation = _relation(context, tls)
+    if relation is None:
+        if not tls.required:
+            return Ready()
+        return Blocked(
+            f"no certificate: relation {tls.endpoint} is missing",
+            f"juju integrate {context.app}:{tls.endpoint} <certificates>",
+        )
+    answer: tls_certificates.Certificate | NotReady = NotReady("no certificate requested yet")
+    for item in tls_certificates.read_requests(relation.data[context.charm.unit]):
+        answer = tls_certificates.read_certificate(context.remote_app(relation), item.csr)
+        if not isinstance(answer, NotReady):
+            break
+    if isinstance(answer, NotReady):
+        return Waiting(f"{tls.endpoint}: {answer.why}", f"{tls.endpoint}-relation-changed")
+    state = _state(context, tls)
+    key = _key(context, state)
+    if key is None:
+        return Waiting("the private key cannot be read", "update-status")
+    if context.acting:
+        seen = _digest(answer.certificate)
+        if state.get("seen") != seen:
+            renew = renewal_time(answer.certificate)
+            _put_state(context, tls, {**state, "seen": seen, "renew": f"{renew:.0f}"})
+    chain = [pem for pem in answer.chain if pem != answer.certificate]
+    anchors = list(dict.fromkeys([answer.ca, *chain]))
+    context.certificate = Certificate(
+        key=key.strip() + "\n",
+        certificate="\n".join([answer.certificate, *chain]) + "\n",
+        ca="\n".join(anchors) + "\n",
+    )
+    return Ready()
+
+
+def _relation(context: "Context", tls: "Tls") -> "ops.Relation | None":
+    return next(iter(context.relations(tls.endpoint)), None)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _state(context: "Context", tls: "Tls") -> dict[str, str]:
+    text = context.peer_unit.get(f"tls-{tls.endpoint}")
+    return json.loads(text) if text else {}
+
+
+def _put_state(context: "Context", tls: "Tls", state: Mapping[str, str]) -> None:
+    context.put_peer_unit(**{f"tls-{tls.endpoint}": json.dumps(state, sort_keys=True)})
+
+
+def _key(context: "Context", state: Mapping[str, str]) -> str | None:
+    secret_id = state.get("key")
+    content = context.secret(secret_id) if secret_id else None
+    return content.get("private-key") if content else None
+
+
+def _make_key(context: "Context", state: dict[str, str]) -> str:
+    key = new_key()
+    secret = context.charm.unit.add_secret({"private-key": key})
+    state["key"] = secret.id or ""
+    return key
