@@ -1,7 +1,8 @@
 """What one instance of the engine is called, everywhere.
 
-Every path, podman name, network namespace and interface of an instance follows from its name and from the root
-directory, so that two instances never touch each other and removal needs no list of what was made.
+Every path, podman name, network namespace and interface of an instance follows from its name and
+from the root directory, so that two instances never touch each other and removal needs no list of
+what was made.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_NAME = "daybreak"
 NAME_VARIABLE = "DAYBREAK_INSTANCE"
@@ -25,7 +29,8 @@ CONTAINER_LABEL = "daybreak.container"
 SPEC_LABEL = "daybreak.spec"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
-# podman refuses a longer runroot (it has to fit sockets below it into the 108 bytes of a socket address).
+# podman refuses a longer runroot (it has to fit sockets below it into the 108 bytes of a socket
+# address).
 _RUNROOT_LIMIT = 50
 
 
@@ -38,15 +43,15 @@ def validate_name(name: str) -> str:
     if not _NAME.fullmatch(name) or name.endswith("-"):
         raise InvalidError(
             f"invalid instance name {name!r}",
-            remedy="use 1 to 20 lower-case letters, digits and dashes, starting with a letter and not "
-            "ending in a dash, for example 'test-1'",
+            remedy="use 1 to 20 lower-case letters, digits and dashes, starting with a letter and "
+            "not ending in a dash, for example 'test-1'",
             code=2,
         )
     return name
 
 
 def unit_file_name(unit: str) -> str:
-    """Turn a unit's name into the form used in paths and host names: ``keystone/0`` to ``keystone-0``."""
+    """Return a unit's name as in paths and host names: ``keystone/0`` becomes ``keystone-0``."""
     return unit.replace("/", "-")
 
 
@@ -167,7 +172,7 @@ class Instance:
 
     @property
     def podman_graphroot(self) -> Path:
-        """podman's images and containers."""
+        """Podman's images and containers."""
         return self.cache / "podman"
 
     @property
@@ -177,7 +182,7 @@ class Instance:
 
     @property
     def podman_runroot(self) -> Path:
-        """podman's volatile state; follows the graphroot, because podman ties the two together."""
+        """Podman's volatile state; follows the graphroot, because podman ties the two together."""
         if self.cache_override is None:
             runroot = self.root / "run/daybreak-podman"
             if len(str(runroot)) <= _RUNROOT_LIMIT:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
 
 from ..errors import RefusedError
 from ..instance import short_hash
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _ALL = ipaddress.ip_network("10.0.0.0/8")
 _PREFIX = 20
-# Ranges of 10/8 that others use by default without always showing a route: podman and MicroK8s (pods, services).
+# Ranges of 10/8 that others use by default without always showing a route: podman and MicroK8s
+# (pods, services).
 _AVOID = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/20", "10.1.0.0/16", "10.88.0.0/16", "10.89.0.0/16", "10.152.183.0/24")
@@ -68,7 +72,9 @@ class Plan:
 
 
 def choose_subnet(name: str, taken: Iterable[IPv4Network]) -> IPv4Network:
-    """Return the /20 of 10.0.0.0/8 that follows from `name`, or the next one that overlaps nothing in `taken`.
+    """Return the /20 that follows from `name`, or the next that overlaps nothing in `taken`.
+
+    All are in 10.0.0.0/8.
 
     Raises:
         RefusedError: All of 10.0.0.0/8 is taken.
@@ -83,7 +89,8 @@ def choose_subnet(name: str, taken: Iterable[IPv4Network]) -> IPv4Network:
             return candidate
     raise RefusedError(
         "no free subnet in 10.0.0.0/8",
-        remedy="a route or an interface of this machine covers the whole range: narrow it (see `ip route`)",
+        remedy="a route or an interface of this machine covers the whole range: narrow it "
+        "(see `ip route`)",
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import CommandError, MissingProgramError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Debian's package of each program that we call.
 PACKAGES = {

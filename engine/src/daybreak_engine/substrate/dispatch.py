@@ -1,6 +1,7 @@
 """Running a process inside a container that runs already: hooks, actions, ``juju exec``.
 
-By nsenter (8 ms) and not by ``podman exec`` (250 ms). The process gets exactly the environment that it is given.
+By nsenter (8 ms) and not by ``podman exec`` (250 ms). The process gets exactly the environment that
+it is given.
 """
 
 from __future__ import annotations
@@ -8,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .command import missing_program
 from .errors import SubstrateError
+
+if TYPE_CHECKING:
+    import resource
 
 _NSENTER = "/usr/bin/nsenter"
 _LINE_LIMIT = 1 << 20
@@ -77,8 +80,8 @@ async def execute(
 ) -> Outcome:
     """Run `process` in all namespaces of `pid`, process 1 of a container, to its end.
 
-    Lines go to `on_line` as they come, without their newline; undecodable bytes are replaced. A cancelled caller kills
-    the process group, waits until it is gone, and is cancelled.
+    Lines go to `on_line` as they come, without their newline; undecodable bytes are replaced. A
+    cancelled caller kills the process group, waits until it is gone, and is cancelled.
 
     Args:
         pid: Process whose namespaces are entered.
@@ -138,8 +141,9 @@ async def execute(
 async def kill_strays(pid: int) -> int:
     """Kill the hooks that an earlier daemon left running in the container of process `pid`.
 
-    A daemon that was killed cannot end its hooks, and the same hook must not run twice at once. Known by their
-    environment (only hooks have a context) and by sharing the container's process namespace.
+    A daemon that was killed cannot end its hooks, and the same hook must not run twice at once.
+    Known by their environment (only hooks have a context) and by sharing the container's process
+    namespace.
 
     Returns:
         How many were killed.
@@ -178,7 +182,8 @@ def _spawn(pid: int, process: Process) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            # One group for nsenter, its child in the other process namespace, and the child's children.
+            # One group for nsenter, its child in the other process namespace, and the child's
+            # children.
             start_new_session=True,
         )
     except FileNotFoundError as error:
@@ -186,7 +191,7 @@ def _spawn(pid: int, process: Process) -> subprocess.Popen[bytes]:
 
 
 async def _ended(pid: int) -> None:
-    """Return when the process has ended; it stays a zombie, to be waited for with its resource usage."""
+    """Return when the process has ended; it stays a zombie, for `_reap`."""
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
     handle = os.pidfd_open(pid)
@@ -220,7 +225,7 @@ def _kill_group(pid: int) -> None:
 
 
 def _namespace(pid: int) -> str:
-    return os.readlink(f"/proc/{pid}/ns/pid")
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
 
 
 async def _lines(fd: int, stream: Stream, on_line: OnLine) -> None:

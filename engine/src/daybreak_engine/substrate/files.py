@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 # struct sockaddr_un holds 108 bytes, the last of them zero.
 _SOCKET_PATH_LIMIT = 107
@@ -51,11 +54,12 @@ def _settle(path: Path, stat: os.stat_result, mode: int, uid: int, gid: int) -> 
 
 
 @contextlib.contextmanager
-def short_socket_path(path: Path) -> Iterator[str]:
+def short_socket_path(path: Path) -> Generator[str, None, None]:
     """Yield a path to the socket `path` that fits into a socket address.
 
-    Long application names or roots exceed the 107 bytes that the kernel allows; then the socket is reached through a
-    descriptor of its directory. Valid for binding and connecting, only inside the context.
+    Long application names or roots exceed the 107 bytes that the kernel allows; then the socket is
+    reached through a descriptor of its directory. Valid for binding and connecting, only inside the
+    context.
 
     Raises:
         FileNotFoundError: The directory does not exist (only seen for long paths).

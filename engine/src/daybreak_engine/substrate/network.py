@@ -1,9 +1,10 @@
 """Network namespaces of an instance: one router, one namespace per pod.
 
-The router's namespace has one link to the machine and one to each pod. Nothing is bridged: pods have /32 addresses and
-reach each other through the router, so every packet passes its connection tracking in both directions. That is why a
-pod sees the real address of its clients even behind a service address. The machine gets one interface and one route;
-its sysctls and firewall are not touched. Deleting the namespaces and that interface removes everything.
+The router's namespace has one link to the machine and one to each pod. Nothing is bridged: pods
+have /32 addresses and reach each other through the router, so every packet passes its connection
+tracking in both directions. That is why a pod sees the real address of its clients even behind a
+service address. The machine gets one interface and one route; its sysctls and firewall are not
+touched. Deleting the namespaces and that interface removes everything.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import ipaddress
 import json
 import os
 import signal
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..instance import Instance, unit_file_name
 from . import addresses
 from .command import run
 from .errors import SubstrateError
 from .files import write_if_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 NETNS_DIRECTORY = Path("/run/netns")
 _UPLINK = "host"
@@ -210,8 +213,9 @@ def write_hosts(instance: Instance, hosts: Iterable[Host]) -> bool:
 def dnsmasq_command(instance: Instance, plan: addresses.Plan) -> tuple[str, ...]:
     """Return the command line of the instance's name server, to be kept running in the foreground.
 
-    It answers from the hosts file only, NXDOMAIN for the rest of ``cluster.local``, and asks the machine's own name
-    servers about other names (from inside the namespace, so that usually ends in no answer).
+    It answers from the hosts file only, NXDOMAIN for the rest of ``cluster.local``, and asks the
+    machine's own name servers about other names (from inside the namespace, so that usually ends in
+    no answer).
     """
     return (
         *_inside(instance.netns),
@@ -306,14 +310,15 @@ async def _routed() -> list[IPv4Network]:
 
 
 def _reserved_by_others(instance: Instance) -> list[IPv4Network]:
-    networks: list[IPv4Network] = []
-    for path in sorted(instance.state.parent.glob(f"*/{instance.network_file.name}")):
-        if path != instance.network_file:
-            networks.append(IPv4Network(json.loads(path.read_text())["subnet"]))
-    return networks
+    return [
+        IPv4Network(json.loads(path.read_text())["subnet"])
+        for path in sorted(instance.state.parent.glob(f"*/{instance.network_file.name}"))
+        if path != instance.network_file
+    ]
 
 
 def _reverse_zone(subnet: IPv4Network) -> str:
-    # dnsmasq takes whole octets here; the first two of a /20 are enough, nothing else in there is ours to answer.
+    # dnsmasq takes whole octets here; the first two of a /20 are enough, nothing else in there is
+    # ours to answer.
     first, second = str(subnet.network_address).split(".")[:2]
     return f"{second}.{first}.in-addr.arpa"

@@ -1,20 +1,22 @@
-"""Client of the Pebble in a container, over its unix socket, for what the engine itself asks of it."""
+"""Client of the Pebble in a container, for what the engine itself asks of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 
 from .errors import PebbleError
 from .files import short_socket_path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from types import TracebackType
 
 Level = Literal["alive", "ready"]
 WorkloadEventKind = Literal["custom-notice", "check-failed", "check-recovered"]
@@ -92,7 +94,8 @@ def translate(notice: Notice, change: Change | None) -> WorkloadEvent | None:
 
     Args:
         notice: The notice.
-        change: The change that a ``change-update`` is about, as it is now; None when Pebble has pruned it.
+        change: The change that a ``change-update`` is about, as it is now; None when Pebble has
+            pruned it.
 
     Returns:
         None when it is no hook.
@@ -146,7 +149,7 @@ class PebbleClient:
         return SystemInfo(str(result.get("version", "")), str(result.get("boot-id", "")))
 
     async def health(self, level: Level, *, timeout: float = 1.0) -> bool:
-        """Tell whether all checks of `level` are up; no answer within `timeout` seconds means no."""
+        """Tell whether all checks of `level` are up; no answer in `timeout` seconds means no."""
         try:
             await self._call("GET", "/v1/health", params={"level": level}, timeout=timeout)
         except PebbleError:
@@ -230,10 +233,10 @@ class PebbleClient:
                 json=body,
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
-                answer = json.loads(await response.read())
+                answer: dict[str, Any] = json.loads(await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError, json.JSONDecodeError) as error:
             raise PebbleError(f"no answer from Pebble at {self.socket}: {error}") from error
-        result = answer.get("result")
+        result: Any = answer.get("result")
         match answer.get("type"):
             case "error":
                 raise PebbleError(
@@ -244,7 +247,7 @@ class PebbleClient:
             case "async":
                 return answer["change"]
             case _:
-                if path == "/v1/health" and not (result or {}).get("healthy"):
+                if path == "/v1/health" and not (result and result["healthy"]):
                     raise PebbleError("unhealthy", status=int(answer.get("status-code", 0)))
                 return result
 
@@ -279,8 +282,9 @@ async def wait_until_up(socket: Path, *, timeout: float, period: float = 0.1) ->
 async def watch_notices(client: PebbleClient, after: str = "") -> AsyncIterator[WorkloadEvent]:
     """Yield what a charm must hear, as it happens, serially, until Pebble does not answer any more.
 
-    Notices that occurred before are replayed unless `after` says up to where they are known (Juju replays all of them
-    when its agent starts). The next notice is read when the consumer asks for it.
+    Notices that occurred before are replayed unless `after` says up to where they are known (Juju
+    replays all of them when its agent starts). The next notice is read when the consumer asks for
+    it.
 
     Raises:
         PebbleError: Pebble is gone.
@@ -299,10 +303,11 @@ async def watch_notices(client: PebbleClient, after: str = "") -> AsyncIterator[
 
 
 def _notice(item: dict[str, Any]) -> Notice:
+    data: dict[str, Any] = item.get("last-data") or {}
     return Notice(
         id=str(item["id"]),
         type=str(item["type"]),
         key=str(item["key"]),
         last_repeated=str(item["last-repeated"]),
-        data={str(key): str(value) for key, value in (item.get("last-data") or {}).items()},
+        data={str(key): str(value) for key, value in data.items()},
     )

@@ -1,7 +1,8 @@
 """podman with a configuration of our own, computed from the machine.
 
-The machine's default configuration is never used: it may belong to somebody else's containers, and its defaults do not
-start everywhere (limits above the hard limit of a machine without CAP_SYS_RESOURCE; crun on hybrid cgroups).
+The machine's default configuration is never used: it may belong to somebody else's containers, and
+its defaults do not start everywhere (limits above the hard limit of a machine without
+CAP_SYS_RESOURCE; crun on hybrid cgroups).
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..instance import Instance
 from . import command
 from .files import write_if_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..instance import Instance
 
 CONTAINERS_CONF = "containers.conf"
 STORAGE_CONF = "storage.conf"
 
-# What a pod gets on Kubernetes (containerd's default set), so that charms and images meet the same rights.
+# What a pod gets on Kubernetes (containerd's default set), so that charms and images meet the same
+# rights.
 _CAPABILITIES = (
     "AUDIT_WRITE",
     "CHOWN",
@@ -76,7 +82,8 @@ def containers_conf(instance: Instance, host: Machine) -> str:
     graphroot = instance.podman_graphroot
     values: dict[str, dict[str, object]] = {
         "containers": {
-            # podman's own defaults exceed the hard limits of some machines and no container would start.
+            # podman's own defaults exceed the hard limits of some machines and no container would
+            # start.
             "default_ulimits": [
                 f"nofile={host.nofile}:{host.nofile}",
                 f"nproc={host.nproc}:{host.nproc}",
@@ -95,8 +102,8 @@ def containers_conf(instance: Instance, host: Machine) -> str:
             "tmp_dir": str(instance.podman_runroot / "libpod"),
             "static_dir": str(graphroot / "libpod"),
             "volume_path": str(graphroot / "volumes"),
-            # podman's shared memory has one name for the whole machine, with one size: another user of podman
-            # there would make every call fail.
+            # podman's shared memory has one name for the whole machine, with one size: another user
+            # of podman there would make every call fail.
             "lock_type": "file",
         },
         "network": {

@@ -5,14 +5,17 @@ Mounts, users, modes, arguments and environment are those of a running Juju.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..instance import Instance, unit_file_name
 from . import addresses, network
 from .pods import ContainerSpec, Directory, File, Layout, Link, Mount, PodSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from ipaddress import IPv4Address
+    from pathlib import Path
 
 CHARM_CONTAINER = "charm"
 JUJU_GID = 170
@@ -113,7 +116,8 @@ def pod_spec(
         workloads: In the order of the charm's metadata.
         account: For the Kubernetes API.
         tools: Names of the hook tools to link.
-        storages: Directory on the machine by storage id (``data/0``), of the unit's storage instances.
+        storages: Directory on the machine by storage id (``data/0``), of the unit's storage
+            instances.
         charm_user: ``root``, ``sudoer`` or ``non-root`` as in the metadata.
         memory: Limit in bytes for each container (Juju's `mem` constraint).
         cpus: Limit for each container (Juju's `cpu-power`).
@@ -346,3 +350,11 @@ def _hosts(name: str, model: str, address: IPv4Address) -> str:
 def hook_path(unit: str) -> str:
     """Return the PATH of a hook of `unit`."""
     return f"/var/lib/juju/tools/unit-{unit_file_name(unit)}:{_SYSTEM_PATH}:/charm/bin"
+
+
+def pebble_socket(instance: Instance, unit: str, container: str) -> Path:
+    """Return the path on the machine of the Pebble socket of a unit's container."""
+    root = instance.pod(unit)
+    if container == CHARM_CONTAINER:
+        return root / "containeragent/pebble/.pebble.socket"
+    return root / "charm/containers" / container / "pebble.socket"

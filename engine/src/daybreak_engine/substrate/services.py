@@ -1,19 +1,24 @@
 """Service addresses: nftables rules in the router's namespace.
 
-A service address is no address of any interface. The router rewrites the destination of new connections to one of the
-ready pods (connection tracking keeps the rest of a connection there) and refuses at once what leads nowhere.
+A service address is no address of any interface. The router rewrites the destination of new
+connections to one of the ready pods (connection tracking keeps the rest of a connection there) and
+refuses at once what leads nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from ..instance import Instance
-from . import addresses
 from .command import run
 from .network import NETNS_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address
+
+    from ..instance import Instance
+    from . import addresses
 
 _TABLE = "daybreak"
 
@@ -39,7 +44,8 @@ class Service:
 
     Args:
         name: For reading the rules; ``keystone``.
-        addresses: Its addresses, for example the one inside the cluster and the one of its LoadBalancer.
+        addresses: Its addresses, for example the one inside the cluster and the one of its
+            LoadBalancer.
         ports: Its ports.
         ready: Addresses of the pods that are ready.
     """
@@ -54,10 +60,11 @@ def ruleset(services: Iterable[Service], plan: addresses.Plan) -> str:
     """Return the whole table as input of ``nft -f``, which applies it in one transaction.
 
     * A port with ready pods: round robin over them, for new connections.
-    * A port without, a port that is not open, an address that nobody has: refused (TCP reset, else ICMP).
+    * A port without, a port that is not open, an address that nobody has: refused (TCP reset, else
+      ICMP).
     * A packet to a pod that is gone is refused too, so a connection to it ends instead of hanging.
-    * A pod that reaches itself through a service is masqueraded, because otherwise it would get an answer from its own
-      address; all other pods see their real clients.
+    * A pod that reaches itself through a service is masqueraded, because otherwise it would get an
+      answer from its own address; all other pods see their real clients.
     """
     ordered = sorted(services, key=lambda service: service.name)
     lines = [
