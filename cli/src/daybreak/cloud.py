@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jubilant
 
-from . import access, probe, tools, waiting
+from . import access, probe, programs, tools, waiting
 from .errors import DaybreakError
 from .places import MODEL
 
@@ -207,11 +209,32 @@ def destroy(instance: Instance, home: Home, *, purge: bool) -> tuple[str, ...]:
             text = (error.stderr or "").strip()
             if "not found" not in text:
                 notes.append(f"the model was not removed in an orderly way: {text}")
-    tools.remove_engine(instance, home, purge=purge)
-    left = [path for path in (instance.state, instance.run) if path.exists()]
+    shared = (
+        [instance.cache, Path(tools.engine_paths(instance, home)["podman_runroot"])]
+        if purge
+        else []
+    )
+    tools.remove_engine(instance, home)
+    for directory in shared:
+        _remove_tree(directory)
+    left = [path for path in (instance.state, instance.run, *shared) if path.exists()]
     if left:
         raise DaybreakError(
             "left over: " + ", ".join(map(str, left)),
             remedy="Run the command again; if it stays, look for mounts below these directories.",
         )
     return tuple(notes)
+
+
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory of podman's, after what is still mounted below it."""
+    for mount in sorted(_mounts(directory), reverse=True):
+        programs.capture(["umount", mount], timeout=30)
+    if not _mounts(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _mounts(directory: Path) -> list[Path]:
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    points = [Path(line.split()[4]) for line in table.splitlines()]
+    return [point for point in points if point.is_relative_to(directory)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from . import programs
@@ -85,17 +86,25 @@ def start_engine(instance: Instance, place: Home) -> None:
     _engine(instance, place, "start", what="start the engine")
 
 
-def remove_engine(instance: Instance, place: Home, *, purge: bool) -> None:
-    """Remove everything of an instance, running or half-made, and with *purge* the shared cache.
+def remove_engine(instance: Instance, place: Home) -> None:
+    """Remove everything of an instance, running or half-made.
 
     Raises:
         DaybreakError: Something could not be removed.
     """
-    words = ["remove", *(["--purge"] if purge else [])]
-    _engine(instance, place, *words, what="remove the instance")
+    _engine(instance, place, "remove", what="remove the instance")
 
 
-def _engine(instance: Instance, place: Home, *words: str, what: str) -> None:
+def engine_paths(instance: Instance, place: Home) -> dict[str, str]:
+    """Return the engine's own list of its paths and names.
+
+    Raises:
+        DaybreakError: The engine's program failed.
+    """
+    return json.loads(_engine(instance, place, "paths", what="ask the engine for its paths"))
+
+
+def _engine(instance: Instance, place: Home, *words: str, what: str) -> str:
     output = programs.capture(
         [place.program("daybreak-engine"), "--instance", instance.name, *words]
     )
@@ -106,3 +115,4 @@ def _engine(instance: Instance, place: Home, *words: str, what: str) -> None:
             remedy="The lines above are the engine's own; its log is "
             f"{instance.state}/logs/supervisor.log",
         )
+    return output.stdout

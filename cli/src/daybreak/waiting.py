@@ -121,8 +121,8 @@ def missing_parts(bundle: Bundle, status: Status) -> tuple[str, ...]:
     A side without an endpoint matches any endpoint of its application.
     """
     absent = tuple(name for name in bundle.names if name not in status.apps)
-    pairs = {
-        frozenset({f"{name}:{endpoint}", relation.related_app})
+    links = {
+        (name, endpoint, relation.related_app)
         for name, app in status.apps.items()
         for endpoint, relations in app.relations.items()
         for relation in relations
@@ -130,22 +130,19 @@ def missing_parts(bundle: Bundle, status: Status) -> tuple[str, ...]:
     relations = tuple(
         " - ".join(sorted(pair))
         for pair in sorted(bundle.relations, key=sorted)
-        if not _related(pair, pairs)
+        if not _related(pair, links)
     )
     return absent + relations
 
 
-def _related(wanted: frozenset[str], pairs: set[frozenset[str]]) -> bool:
-    sides = sorted(wanted)
-    if len(sides) == 1:
-        return True  # an application related to itself is its own peer relation
+def _related(pair: frozenset[str], links: set[tuple[str, str, str]]) -> bool:
+    sides = [side.partition(":") for side in sorted(pair)]
     return all(
         any(
-            (mine in pair or any(side.startswith(f"{mine}:") for side in pair))
-            and other.partition(":")[0] in pair
-            for pair in pairs
+            application == name and related == other and endpoint in ("", found)
+            for name, found, related in links
         )
-        for mine, other in (sides, sides[::-1])
+        for (application, _, endpoint), (other, _, _) in (sides, sides[::-1])
     )
 
 
