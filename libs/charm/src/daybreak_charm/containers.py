@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -13,6 +14,8 @@ from ops import pebble
 from daybreak_charm.description import Check, File, Folder, Process
 from daybreak_charm.effects import Effects
 from daybreak_charm.outcome import Waiter
+
+logger = logging.getLogger(__name__)
 
 LAYER = "daybreak"
 WAITERS = "daybreak-waiters"
@@ -30,6 +33,16 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def read_text(container: ops.Container, path: str) -> str:
+    """Content of a text file.
+
+    Raises:
+        ops.pebble.PathError: It is not there.
+    """
+    with container.pull(path) as stream:
+        return stream.read()
+
+
 def write_file(container: ops.Container, file: File, effects: Effects) -> bool:
     """Write a file when its content, mode or owner differ; Pebble replaces it in one step.
 
@@ -43,7 +56,7 @@ def write_file(container: ops.Container, file: File, effects: Effects) -> bool:
             (info.permissions, user or file.user, group or file.group)
             == (file.mode, file.user, file.group)
             and info.size == len(file.content.encode())
-            and container.pull(file.path).read() == file.content
+            and read_text(container, file.path) == file.content
         )
     except (pebble.PathError, pebble.APIError) as error:
         if not _missing(error):
@@ -224,10 +237,27 @@ def reload_digest(process: Process, files: Iterable[File]) -> str:
     return digest(sorted((f.path, f.content) for f in files if f.on_change == "reload"))
 
 
+def reload(container: ops.Container, process: Process) -> bool:
+    """Have a running process read its files again.
+
+    Returns:
+        Whether it was told; if not, it is owed to the next run.
+    """
+    if isinstance(process.reload, str):
+        container.send_signal(process.reload, process.name)
+        return True
+    try:
+        container.exec(list(process.reload or ()), timeout=10).wait_output()
+    except (pebble.ExecError, pebble.ChangeError, TimeoutError) as error:
+        logger.warning("%s did not reload: %s", process.name, type(error).__name__)
+        return False
+    return True
+
+
 def loaded(container: ops.Container, process: Process) -> str:
     """What the process has read, by the marker that `mark_loaded` left."""
     try:
-        return container.pull(f"{RUN}/{process.name}.loaded").read()
+        return read_text(container, f"{RUN}/{process.name}.loaded")
     except pebble.PathError:
         return ""
 

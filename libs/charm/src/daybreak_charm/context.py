@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ops
 
+from daybreak_charm import containers
 from daybreak_charm import layout as layouts
 from daybreak_charm.effects import Effects
 from daybreak_charm.sizing import Machine
@@ -120,7 +121,7 @@ class Context:
     def layout(self, container: str) -> layouts.Layout | None:
         """Layout of a container's image; None when it has no layout file."""
         try:
-            return layouts.parse(self.container(container).pull(layouts.PATH).read())
+            return layouts.parse(containers.read_text(self.container(container), layouts.PATH))
         except ops.pebble.PathError:
             return None
 

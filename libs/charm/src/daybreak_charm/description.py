@@ -121,7 +121,8 @@ class Process:
         group: Group it runs as.
         environment: Added to the container's own.
         checks: Enter the plan together with the process.
-        reload: Signal that makes it read its files again in place; None means that it cannot.
+        reload: What makes it read its files again in place: a signal (`SIGHUP`), or a program with its
+            arguments, run as root in its container; None means that it cannot.
         kill_delay: Time between SIGTERM and SIGKILL; must be less than the pod's grace of 30 s.
         working_dir: Where it starts.
     """
@@ -133,7 +134,7 @@ class Process:
     group: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     checks: tuple[Check, ...] = ()
-    reload: str | None = None
+    reload: str | tuple[str, ...] | None = None
     kill_delay: str = "20s"
     working_dir: str | None = None
 
@@ -169,10 +170,13 @@ class Gate:
         test: Asked once per dispatch. It may make what it asks for (a key that is missing, say)
             when
             `Context.acting` is true.
+        first: Whether it is asked as soon as the containers are there, before the needs and the
+            certificate: for work that need not wait for them.
     """
 
     name: str
     test: "Callable[[Context], Outcome]"
+    first: bool = False
 
 
 @dataclass(frozen=True)

@@ -190,11 +190,13 @@ class DaybreakCharm(ops.CharmBase):
         for name in what.containers:
             yield f"container {name}", partial(self._container_gate, name)
         yield "peers", self._peers_gate
+        for gate in (gate for gate in what.gates if gate.first):
+            yield gate.name, partial(gate.test, context)
         for need in what.needs:
             yield need.endpoint, partial(self._need_gate, need)
         if what.tls:
             yield what.tls.endpoint, partial(tls.gate, context, what.tls)
-        for gate in what.gates:
+        for gate in (gate for gate in what.gates if not gate.first):
             yield gate.name, partial(gate.test, context)
 
     def _serve(self, inputs: Any, found: list[tuple[str, Outcome]]) -> None:
@@ -334,9 +336,8 @@ class DaybreakCharm(ops.CharmBase):
             what = containers.reload_digest(process, files)
             if not what or containers.loaded(container, process) == what:
                 continue
-            if key not in stale and key not in idle:
-                container.send_signal(process.reload or "SIGHUP", key)
-            containers.mark_loaded(container, process, what)
+            if key in stale or key in idle or containers.reload(container, process):
+                containers.mark_loaded(container, process, what)
         return bool(stale or idle)
 
     def _stop_all(self) -> None:

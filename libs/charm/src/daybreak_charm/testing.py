@@ -1,6 +1,7 @@
 """What unit tests of charms share: effects that take no time, and the proof of idempotence."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ops
 
 from daybreak_charm.effects import Connection, Effects
+from daybreak_interfaces import tls_certificates
 
 if TYPE_CHECKING:
     from ops import testing
@@ -125,3 +127,55 @@ def assert_idempotent(
     assert first.opened_ports == second.opened_ports
     assert first.unit_status == second.unit_status
     return first
+
+
+class TestCA:
+    """A certificate authority for `ops.testing`, in the place of a `tls-certificates` provider."""
+
+    __test__ = False  # not a class of tests
+
+    def __init__(self) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.ca = self._sign("test CA", self._key.public_key(), ())
+
+    def _sign(self, name: str, key: Any, extensions: Sequence[Any]) -> str:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+
+        def subject(text: str) -> x509.Name:
+            return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+        start = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject(name))
+            .issuer_name(subject("test CA"))
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + datetime.timedelta(days=3000))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM).decode().strip()
+
+    def answer(self, state: "testing.State", endpoint: str = "certificates") -> "testing.State":
+        """The state after this CA has answered the requests of the unit under test."""
+        from cryptography import x509
+        from ops import testing
+
+        relation = next(r for r in state.relations if r.endpoint == endpoint)
+        assert isinstance(relation, testing.Relation)
+        issued: list[tls_certificates.Certificate] = []
+        for item in tls_certificates.read_requests(relation.local_unit_data):
+            csr = x509.load_pem_x509_csr(item.csr.encode())
+            pem = self._sign("unit", csr.public_key(), list(csr.extensions))
+            issued.append(tls_certificates.Certificate(item.csr, pem, self.ca, (pem, self.ca)))
+        bag = dict(relation.remote_app_data)
+        tls_certificates.write_certificates(bag, issued)
+        changed = dataclasses.replace(relation, remote_app_data=bag)
+        others = {r for r in state.relations if r.id != relation.id}
+        return dataclasses.replace(state, relations={*others, changed})

@@ -1,0 +1,255 @@
+import dataclasses
+import json
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import ops
+import pytest
+from ops import testing
+
+from daybreak_charm.testing import TestCA, assert_idempotent, quiet_effects, recorded
+
+CA = TestCA()
+README = Path(__file__).parents[1] / "README.md"
+
+
+def load() -> types.ModuleType:
+    """The example's module."""
+    source = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert source
+    module = types.ModuleType("echo_example")
+    # dataclasses look their module up by name.
+    sys.modules["echo_example"] = module
+    exec(compile(source.group(1), str(README), "exec"), module.__dict__)  # noqa: S102 - own text
+    return module
+
+
+META = {
+    "name": "echo-k8s",
+    "containers": {"echo": {"resource": "echo-image"}},
+    "resources": {"echo-image": {"type": "oci-image"}},
+    "requires": {
+        "database": {"interface": "mysql_client"},
+        "certificates": {"interface": "tls-certificates"},
+        "ingress": {"interface": "ingress", "optional": True},
+    },
+    "provides": {"echo": {"interface": "echo"}},
+    "peers": {"peers": {"interface": "echo-peers"}},
+}
+CONFIG = {"options": {"debug": {"type": "boolean", "default": False}}}
+
+LAYOUT = {
+    "project": "echo",
+    "release": "1",
+    "version": "1.2",
+    "user": "echo",
+    "bin": "/opt/echo/bin",
+}
+
+
+@dataclasses.dataclass
+class World:
+    module: Any
+    context: testing.Context[Any]
+    folder: Path
+
+    def effects(self, **changes: Any) -> None:
+        self.module.EchoCharm.effects = quiet_effects(**changes)
+
+    def container(self, **changes: Any) -> testing.Container:
+        mounts: dict[str, testing.Mount] = {}
+        for name, path in {
+            "etc": "/etc/echo",
+            "run": "/run/daybreak",
+            "share": "/usr/share/daybreak",
+        }.items():
+            source = self.folder / name
+            source.mkdir(exist_ok=True)
+            mounts[name] = testing.Mount(location=path, source=source)
+        (self.folder / "share" / "layout.json").write_text(json.dumps(LAYOUT))
+        return testing.Container("echo", can_connect=True, mounts=mounts, **changes)
+
+    def state(self, *relations: Any, **changes: Any) -> testing.State:
+        defaults: dict[str, Any] = {
+            "leader": True,
+            "containers": {self.container()},
+            "relations": {testing.PeerRelation("peers"), *relations},
+            "model": testing.Model(name="cloud"),
+            "planned_units": 1,
+        }
+        return testing.State(**{**defaults, **changes})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    module = load()
+    context = testing.Context(module.EchoCharm, meta=META, config=CONFIG)
+    made = World(module, context, tmp_path)
+    made.effects()
+    return made
+
+
+def database(**changes: Any) -> tuple[testing.Relation, testing.Secret]:
+    secret = testing.Secret({"username": "echo-1", "password": "s3cret"}, owner=None)
+    bag = {"database": "echo", "endpoints": "db:3306", "secret-user": secret.id}
+    return testing.Relation("database", remote_app_data={**bag, **changes}), secret
+
+
+def ready(world: World, **changes: Any) -> testing.State:
+    """A state in which nothing is waited for."""
+    db, secret = database()
+    tls = testing.Relation("certificates")
+    start = world.state(db, tls, secrets={secret}, **changes)
+    asked = world.context.run(world.context.on.config_changed(), start)
+    return CA.answer(asked)
+
+
+def test_a_missing_relation_blocks_and_says_what_to_do(world: World) -> None:
+    out = world.context.run(world.context.on.start(), world.state())
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "juju integrate echo-k8s:database" in out.unit_status.message
+
+
+def test_requests_are_written_before_any_gate_opens(world: World) -> None:
+    db = testing.Relation("database")
+    tls = testing.Relation("certificates")
+    container = testing.Container("echo", can_connect=False)
+    out = world.context.run(world.context.on.start(), world.state(db, tls, containers={container}))
+    assert out.get_relation(db.id).local_app_data["database"] == "echo"
+    assert "certificate_signing_requests" in out.get_relation(tls.id).local_unit_data
+    assert out.unit_status == testing.WaitingStatus("container echo is starting")
+
+
+def test_an_unreadable_secret_is_a_wait_not_an_error(world: World) -> None:
+    db, _ = database(**{"secret-user": "secret:d50p1p7mp25c77u8v7pg"})
+    out = world.context.run(world.context.on.update_status(), world.state(db))
+    assert isinstance(out.unit_status, testing.WaitingStatus)
+
+
+def test_it_runs_when_all_is_there(world: World) -> None:
+    out = world.context.run(world.context.on.update_status(), ready(world))
+    assert out.unit_status == testing.ActiveStatus()
+    plan = out.get_container("echo").plan
+    assert plan.services["echo"].command == "/opt/echo/bin/echod --config /etc/echo/echo.conf"
+    assert plan.checks["online"].level is ops.pebble.CheckLevel.READY
+    assert plan.checks["up"].level in (ops.pebble.CheckLevel.UNSET, "")
+    assert plan.services["echo"].on_check_failure == {"up": "restart"}
+    assert (world.folder / "etc" / "echo.conf").stat().st_mode & 0o777 == 0o640
+    assert out.opened_ports == {testing.TCPPort(8080)}
+    assert out.workload_version == "1.0"
+
+
+def test_the_second_run_writes_nothing(world: World) -> None:
+    context = world.context
+    assert_idempotent(context, context.on.update_status(), ready(world))
+
+
+def test_no_secret_in_any_databag(world: World) -> None:
+    out = world.context.run(world.context.on.update_status(), ready(world))
+    bags = json.dumps([[r.local_app_data, r.local_unit_data] for r in out.relations])
+    assert "PRIVATE KEY" not in bags
+    assert "s3cret" not in bags
+
+
+def test_a_changed_option_restarts(world: World) -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world))
+    changed = dataclasses.replace(first, config={"debug": True})
+    with recorded() as writes:
+        out = world.context.run(world.context.on.config_changed(), changed)
+    assert writes.pushed == ["/etc/echo/echo.conf"]
+    assert writes.layers == ["daybreak"]
+    assert not writes.signals
+    assert out.unit_status == testing.ActiveStatus()
+
+
+def test_a_restart_lost_to_a_failed_hook_is_still_owed(world: World) -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world))
+    wanted = dataclasses.replace(first, config={"debug": True})
+    done = world.context.run(world.context.on.config_changed(), wanted)
+    # The file was written, but the plan is the old one: the hook ended in between.
+    old = {first.get_container("echo")}
+    again = dataclasses.replace(done, containers=old)
+    with recorded() as writes:
+        world.context.run(world.context.on.update_status(), again)
+    assert writes.layers == ["daybreak"]
+
+
+def test_a_new_certificate_reloads(world: World) -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world))
+    renewed = CA.answer(first)
+    with recorded() as writes:
+        world.context.run(world.context.on.update_status(), renewed)
+    assert "/etc/echo/tls.crt" in writes.pushed
+    assert writes.signals == ["('SIGHUP', 'echo')"]
+    assert not writes.layers
+
+
+def test_with_two_units_a_restart_waits_for_its_turn(world: World) -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
+    follower = dataclasses.replace(first, config={"debug": True}, leader=False)
+    with recorded() as writes:
+        waiting = world.context.run(world.context.on.config_changed(), follower)
+    assert not writes.layers
+    assert waiting.unit_status == testing.WaitingStatus("waits for its turn to restart")
+    peers = next(r for r in waiting.relations if r.endpoint == "peers")
+    assert peers.local_unit_data["roll"] == "yes"
+    granted = dataclasses.replace(peers, local_app_data={"roll-holder": "echo-k8s/0"})
+    others = {r for r in waiting.relations if r.id != peers.id}
+    turn = dataclasses.replace(waiting, relations={*others, granted})
+    done = world.context.run(world.context.on.update_status(), turn)
+    assert done.unit_status == testing.ActiveStatus()
+    assert "roll" not in done.get_relation(peers.id).local_unit_data
+
+
+def test_the_leader_names_who_may_restart(world: World) -> None:
+    peers = testing.PeerRelation(
+        "peers", peers_data={1: {"roll": "yes"}, 2: {"roll": "yes"}}, local_app_data={}
+    )
+    state = world.state(relations={peers}, planned_units=3)
+    out = world.context.run(world.context.on.update_status(), state)
+    assert out.get_relation(peers.id).local_app_data["roll-holder"] == "echo-k8s/1"
+
+
+def test_a_leaving_unit_changes_nothing(world: World) -> None:
+    state = dataclasses.replace(ready(world), planned_units=0)
+    with recorded() as writes:
+        out = world.context.run(world.context.on.update_status(), state)
+    assert writes.nothing
+    assert [r.local_unit_data for r in out.relations] == [
+        r.local_unit_data for r in state.relations
+    ]
+
+
+def test_a_silent_process_gets_a_waiter(world: World) -> None:
+    state = ready(world)
+    world.effects(answers=False)
+    out = world.context.run(world.context.on.update_status(), state)
+    assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
+    waiter = out.get_container("echo").plan.checks["wait-online"]
+    assert (waiter.threshold, waiter.period) == (1, "1s")
+    assert waiter.level in (ops.pebble.CheckLevel.UNSET, "")
+    world.effects(answers=True)
+    after = world.context.run(world.context.on.update_status(), out)
+    assert after.unit_status == testing.ActiveStatus()
+    assert after.get_container("echo").plan.checks["wait-online"].startup in (
+        ops.pebble.CheckStartup.DISABLED,
+        "disabled",
+    )
+
+
+def test_a_hook_of_pebble_never_raises(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = ready(world)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ops.pebble.ChangeError("no", None)  # type: ignore[arg-type]  # not looked at
+
+    monkeypatch.setattr(ops.Container, "add_layer", broken)
+    monkeypatch.setattr("daybreak_charm.containers.set_waiters", lambda *_: False)
+    container = state.get_container("echo")
+    out = world.context.run(world.context.on.pebble_ready(container), state)
+    assert isinstance(out.unit_status, testing.WaitingStatus)
+    with pytest.raises(testing.errors.UncaughtCharmError):
+        world.context.run(world.context.on.config_changed(), state)
