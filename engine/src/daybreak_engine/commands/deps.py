@@ -144,8 +144,9 @@ class Deps(Protocol):
         """
         ...
 
-    async def cancel_task(self, task: int) -> bool:
-        """End a running action (SIGTERM, then SIGKILL); False when it does not run."""
+    @property
+    def log_path(self) -> Path:
+        """The model's debug log (`model.log.LogFile`)."""
         ...
 
 

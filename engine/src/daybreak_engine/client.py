@@ -1,0 +1,170 @@
+"""The `juju` command: hands its command line to the daemon and prints what comes back.
+
+Standard library only, and little of it: this program starts for every single call, so imports
+that cost milliseconds (http.client, argparse, typing) stay out. Everything else happens in the
+daemon, which is started when it does not answer.
+"""
+
+import json
+import os
+import socket
+import sys
+
+_RUN = "run/daybreak"
+_KEPT = ("JUJU_MODEL",)
+"""Variables of the caller that commands look at."""
+
+
+def main() -> int:
+    """Run the command line of this process; return its exit code."""
+    try:
+        code = _call(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Closing the socket has ended what the command waited for.
+        sys.stderr.write("\n")
+        code = 130
+    except BrokenPipeError:
+        # The reader (head, less) has enough; nothing more can be written, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    return code
+
+
+def _call(argv: "list[str]") -> int:
+    body = json.dumps(
+        {
+            "argv": argv,
+            "cwd": os.getcwd(),  # noqa: PTH109 - pathlib costs 5 ms of start
+            "stdin": _stdin(argv),
+            "tty": sys.stdout.isatty(),
+            "env": {name: os.environ[name] for name in _KEPT if os.environ.get(name)},
+        }
+    ).encode()
+    connection = _connect()
+    if connection is None:
+        return 1
+    with connection:
+        connection.sendall(
+            b"POST /v1/command HTTP/1.1\r\nHost: juju\r\nContent-Type: application/json\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        with connection.makefile("rb") as stream:
+            return _print(stream)
+
+
+def _stdin(argv: "list[str]") -> "str | None":
+    """Return standard input when the command line says that it is wanted."""
+    named = any(word in ("-", "@-") or word.endswith(("=-", "=@-")) for word in argv)
+    if named and not sys.stdin.isatty():
+        return sys.stdin.read()
+    if argv[:1] != ["ssh"] or sys.stdin.isatty():
+        return None
+    # A caller that inherited an open pipe never closes it: only what is on its way counts.
+    import select
+
+    ready, _, _ = select.select([sys.stdin], [], [], 0.2)
+    return sys.stdin.read() if ready else None
+
+
+def _connect() -> "socket.socket | None":
+    """Return a connection to the daemon, starting it when nobody answers."""
+    connection = _try()
+    if connection is not None:
+        return connection
+    # Imported late: the engine's own modules cost more than all the rest of this program.
+
+    from daybreak_engine import daemon
+    from daybreak_engine.errors import EngineError
+    from daybreak_engine.instance import instance_from
+
+    try:
+        daemon.start(instance_from(None))
+    except EngineError as error:
+        sys.stderr.write(f"ERROR {error.message}\n")
+        if error.remedy:
+            sys.stderr.write(f"{error.remedy}\n")
+        return None
+    connection = _try()
+    if connection is None:
+        sys.stderr.write("ERROR the engine was started and does not answer\n")
+    return connection
+
+
+def _instance() -> str:
+    return os.environ.get("DAYBREAK_INSTANCE") or "daybreak"
+
+
+def _root() -> str:
+    return os.environ.get("DAYBREAK_ROOT") or "/"
+
+
+def _try() -> "socket.socket | None":
+    directory = os.path.join(_root(), _RUN, _instance())  # noqa: PTH118 - as above
+    connection = socket.socket(socket.AF_UNIX)
+    handle = -1
+    try:
+        # An address holds 108 bytes; a handle on the directory keeps it short.
+        handle = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        connection.connect(f"/proc/self/fd/{handle}/engine.sock")
+    except PermissionError:
+        connection.close()
+        sys.stderr.write(
+            f"ERROR no permission to use the engine of instance {_instance()}\n"
+            "run the command as root or with sudo\n"
+        )
+        raise SystemExit(1) from None
+    except OSError:
+        connection.close()
+        return None
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return connection
+
+
+def _print(stream) -> int:  # type: ignore[no-untyped-def]  # typing costs start-up time
+    status = stream.readline().split()
+    chunked = False
+    while (line := stream.readline()) not in (b"\r\n", b"\n", b""):
+        chunked |= line.lower().replace(b" ", b"").startswith(b"transfer-encoding:chunked")
+    if len(status) < 2 or status[1] != b"200":
+        sys.stderr.write("ERROR the engine does not understand this client\n")
+        return 1
+    code = None
+    for line in _lines(stream, chunked):
+        frame = json.loads(line)
+        if "exit" in frame:
+            code = frame["exit"]
+            continue
+        target = sys.stdout if frame["stream"] == "stdout" else sys.stderr
+        target.write(frame["data"])
+        target.flush()
+    if code is None:
+        sys.stderr.write(
+            "ERROR the engine ended in the middle of the command; run it again\n"
+            f"its log: {os.path.join(_root(), 'var/lib/daybreak', _instance(), 'logs')}\n"  # noqa: PTH118 - as above
+        )
+        return 1
+    return code
+
+
+def _lines(stream, chunked):  # type: ignore[no-untyped-def]  # typing costs start-up time
+    """Yield the lines of a body, whose chunks end anywhere."""
+    if not chunked:
+        yield from stream
+        return
+    rest = b""
+    while True:
+        size = int(stream.readline().split(b";")[0] or b"0", 16)
+        if size == 0:
+            break
+        rest += stream.read(size)
+        stream.readline()
+        *lines, rest = rest.split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+if __name__ == "__main__":
+    sys.exit(main())
