@@ -248,8 +248,9 @@ def reload(container: ops.Container, process: Process) -> bool:
         return True
     try:
         container.exec(list(process.reload or ()), timeout=10).wait_output()
-    except (pebble.ExecError, pebble.ChangeError, TimeoutError) as error:
-        logger.warning("%s did not reload: %s", process.name, type(error).__name__)
+    except (pebble.ExecError, pebble.ChangeError, TimeoutError):
+        # What the program said may name what it read: it stays in the container.
+        logger.warning("%s did not reload, it will be told again", process.name)
         return False
     return True
 
