@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""memcached for whoever relates to it."""
+
+import memcached
+import ops
+
+from daybreak_charm import (
+    Blocked,
+    Context,
+    DaybreakCharm,
+    Description,
+    Process,
+    Waiting,
+    online,
+    up,
+)
+from daybreak_interfaces import memcached as interface
+
+CONTAINER = "memcached"
+
+
+def read(context: Context) -> memcached.Inputs | Waiting | Blocked:
+    """Return what the options, the machine and the image say."""
+    try:
+        memory = memcached.memory_mib(int(context.config["memory"]), context.machine.memory_mb)
+    except memcached.InvalidError as error:
+        return Blocked("the option memory is too small", str(error))
+    layout = context.layout(CONTAINER)
+    return memcached.Inputs(
+        memory_mib=memory,
+        user=layout.user if layout else "memcached",
+        program=layout.program("memcached") if layout else "/usr/bin/memcached",
+        version=layout.version if layout else "",
+    )
+
+
+def processes(inputs: memcached.Inputs) -> list[Process]:
+    """Return the one process; its contents are not worth waiting for when it ends."""
+    return [
+        Process(
+            "memcached",
+            memcached.command(inputs),
+            user=inputs.user,
+            checks=(online(tcp=memcached.PORT), up(tcp=memcached.PORT)),
+            kill_delay="5s",
+        )
+    ]
+
+
+def publish(context: Context, _: memcached.Inputs) -> None:
+    """Every unit says its own name: units come and go without the leader."""
+    for relation in context.relations("cache"):
+        interface.write_unit(relation.data[context.charm.unit], f"{context.fqdn}:{memcached.PORT}")
+
+
+class MemcachedCharm(DaybreakCharm):
+    """The charm."""
+
+    description = Description(
+        containers=(CONTAINER,),
+        read=read,
+        render=lambda _: (),
+        processes=processes,
+        publish=publish,
+        ports=lambda _: [memcached.PORT],
+        version=lambda inputs: inputs.version,
+    )
+
+
+if __name__ == "__main__":  # pragma: no cover
+    ops.main(MemcachedCharm)
