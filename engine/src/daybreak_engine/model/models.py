@@ -99,3 +99,23 @@ def set_constraints(tx: Transaction, constraints: Mapping[str, str]) -> None:
 def set_life(tx: Transaction, life: rows.Life) -> None:
     """Mark the model dying; the daemon deletes the file when all is gone."""
     tx.run("UPDATE models SET life = ?", life)
+
+
+def remove(tx: Transaction) -> None:
+    """Empty the file: the model and all that was in it are gone, numbers begin anew.
+
+    Its applications must have been removed before.
+    """
+    for table in (
+        "storage",
+        "secrets",
+        "tasks",
+        "operations",
+        "kubernetes_objects",
+        "status_history",
+        "statuses",
+        "charms",
+        "sequences",
+        "models",
+    ):
+        tx.run(f"DELETE FROM {table}")  # noqa: S608 # names of the tuple above

@@ -145,7 +145,7 @@ class Operation:
             subject = self.remote_unit or self.remote_application
         elif self.is_secret:
             subject = f"secret:{self.secret_id}"
-            if self.secret_revision:
+            if self.kind in ("secret-remove", "secret-expired"):
                 subject += f"/{self.secret_revision}"
         return f"running {self.name} hook" + (f" for {subject}" if subject else "")
 

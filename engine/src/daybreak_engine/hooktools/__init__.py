@@ -1,0 +1,1 @@
+"""The hook tools: what a charm says to the agent while a hook runs."""

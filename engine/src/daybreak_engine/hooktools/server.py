@@ -1,0 +1,108 @@
+"""The agent's side of the hook tools' socket: one line of JSON in, one line out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from daybreak_engine.hooktools.tools import handle
+
+if TYPE_CHECKING:
+    from daybreak_engine.hooktools.context import HookContext
+
+# A secret may have 1 MiB, as JSON and beside others' files.
+_LINE_LIMIT = 16 * 1024 * 1024
+
+
+class HookToolServer:
+    """Serves the tools of all units, one socket per unit, to the contexts that are registered."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, HookContext] = {}
+        self._servers: dict[str, asyncio.Server] = {}
+
+    def register(self, context: HookContext) -> None:
+        """Let the tools of a process use a context from now on."""
+        self._contexts[context.id] = context
+
+    def unregister(self, context: HookContext) -> None:
+        """Refuse a context from now on: its process has ended."""
+        self._contexts.pop(context.id, None)
+
+    async def listen(self, unit: str, path: Path) -> None:
+        """Serve a unit on a socket file (replaced when it exists; parents are made).
+
+        The mode is 0666: the directory is the pod's own, and a charm may run without root.
+        """
+        await self.close(unit)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        # A socket's path has at most 107 bytes; through the open directory it is always short.
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._servers[unit] = await asyncio.start_unix_server(
+                lambda reader, writer: self._serve(unit, reader, writer),
+                f"/proc/self/fd/{directory}/{path.name}",
+                limit=_LINE_LIMIT,
+            )
+        finally:
+            os.close(directory)
+        path.chmod(0o666)
+
+    async def close(self, unit: str | None = None) -> None:
+        """Stop to serve a unit, or all."""
+        for name in [unit] if unit is not None else list(self._servers):
+            server = self._servers.pop(name, None)
+            if server is not None:
+                server.close()
+                await server.wait_closed()
+
+    def answer(self, unit: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one request of a unit's socket."""
+        context = self._contexts.get(str(request.get("context")))
+        if context is None or context.unit != unit:
+            return _failure(self._unknown(unit, str(request.get("context"))))
+        code, out, error = handle(
+            context,
+            str(request.get("tool")),
+            [str(item) for item in request.get("args") or ()],
+            request.get("stdin"),
+            request.get("files") or {},
+        )
+        return {"code": code, "stdout": out, "stderr": error}
+
+    def _unknown(self, unit: str, given: str) -> str:
+        expected = [c.id for c in self._contexts.values() if c.unit == unit]
+        if expected:
+            return f'bad request: expected context id "{expected[0]}", got "{given}"'
+        return f'bad request: unknown context "{given}"'
+
+    async def _serve(
+        self, unit: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            line = await reader.readline()
+            if not line:
+                return
+            try:
+                request: object = json.loads(line)
+            except ValueError:
+                request = None
+            if isinstance(request, dict):
+                answer = self.answer(unit, cast("dict[str, Any]", request))
+            else:
+                answer = _failure("bad request: not a JSON object")
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            # The client is gone, or its line was too long: nobody is left to be told.
+            return
+        finally:
+            writer.close()
+
+
+def _failure(message: str) -> dict[str, Any]:
+    return {"code": 1, "stdout": "", "stderr": f"ERROR {message}\n"}
