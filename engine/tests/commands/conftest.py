@@ -191,14 +191,15 @@ class Cloud:
     env: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *argv: str, stdin: str | None = None, tty: bool = False) -> Answer:
-        return asyncio.run(self._run(deps.Request(argv, self.directory, stdin, tty, self.env)))
+        return asyncio.run(self.run(deps.Request(argv, self.directory, stdin, tty, self.env)))
 
     def ok(self, *argv: str, stdin: str | None = None) -> Answer:
         answer = self(*argv, stdin=stdin)
         assert answer.code == 0, answer
         return answer
 
-    async def _run(self, request: deps.Request) -> Answer:
+    async def run(self, request: deps.Request) -> Answer:
+        """Run a command in the caller's event loop."""
         out = err = ""
         code = None
         async for part in dispatch.execute(request, self.engine):
