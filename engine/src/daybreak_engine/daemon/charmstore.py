@@ -39,7 +39,9 @@ def store(instance: Instance, archive: Path, suffix: str) -> tuple[str, Path]:
     return digest, target
 
 
-async def unpacked(instance: Instance, archive: Path, digest: str, python: str, compile_: Compile) -> Path:
+async def unpacked(
+    instance: Instance, archive: Path, digest: str, python: str, compile_: Compile
+) -> Path:
     """Return the directory with the content of an archive, unpacking it the first time.
 
     Args:
@@ -91,7 +93,9 @@ def _extract(archive: Path, directory: Path) -> None:
             for item in file.infolist():
                 path = directory / item.filename
                 if not path.resolve().is_relative_to(directory.resolve()):
-                    raise errors.CharmError(f"{item.filename!r} leads out of the charm {archive.name}")
+                    raise errors.CharmError(
+                        f"{item.filename!r} leads out of the charm {archive.name}"
+                    )
                 mode = item.external_attr >> 16
                 if stat.S_ISLNK(mode):
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +105,9 @@ def _extract(archive: Path, directory: Path) -> None:
                 if mode & 0o111 and path.is_file():
                     path.chmod(0o755)
     except zipfile.BadZipFile as error:
-        raise errors.CharmError(f"{archive} is damaged: {error}", remedy="pack the charm again") from error
+        raise errors.CharmError(
+            f"{archive} is damaged: {error}", remedy="pack the charm again"
+        ) from error
 
 
 def _fit_interpreter(tree: Path, python: str) -> None:

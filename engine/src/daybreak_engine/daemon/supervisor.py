@@ -42,7 +42,9 @@ def start(instance: Instance) -> None:
     if answers(instance):
         return
     if os.geteuid() != 0:
-        raise errors.EngineError("the engine needs root", remedy="run the command as root or with sudo")
+        raise errors.EngineError(
+            "the engine needs root", remedy="run the command as root or with sudo"
+        )
     instance.run.mkdir(parents=True, exist_ok=True)
     with _lock(instance):
         if not answers(instance):
@@ -54,7 +56,9 @@ def start(instance: Instance) -> None:
 def stop(instance: Instance) -> None:
     """End supervisor, daemon and name server; pods go on running."""
     if _systemd_runs():
-        subprocess.run(["systemctl", "stop", _systemd_unit(instance)], check=False, capture_output=True)
+        subprocess.run(
+            ["systemctl", "stop", _systemd_unit(instance)], check=False, capture_output=True
+        )
     # Read before the supervisor ends; and end the supervisor first, or it starts the daemon again.
     daemon, dns = _read_pid(_pid_file(instance)), _read_pid(instance.dnsmasq_pid_file)
     stopping = _stopping_file(instance)
@@ -98,7 +102,9 @@ def layer(instance: Instance, python: str) -> dict[str, object]:
         "services": {
             "engine": {
                 **_QUICK,
-                "command": shlex.join([python, "-m", "daybreak_engine", "--instance", instance.name, "run"]),
+                "command": shlex.join(
+                    [python, "-m", "daybreak_engine", "--instance", instance.name, "run"]
+                ),
                 "startup": "enabled",
                 "kill-delay": f"{STOP_SECONDS:.0f}s",
                 "environment": environment,
@@ -143,7 +149,8 @@ _QUICK = {"override": "replace", "backoff-delay": "100ms", "backoff-limit": "5s"
 def _start_supervisor(instance: Instance) -> None:
     if not instance.pebble.exists():
         raise errors.EngineError(
-            f"Pebble is missing at {instance.pebble}", remedy="run ./daybreak: it builds what is missing"
+            f"Pebble is missing at {instance.pebble}",
+            remedy="run ./daybreak: it builds what is missing",
         )
     layers = instance.supervisor / "layers"
     layers.mkdir(parents=True, exist_ok=True)
@@ -170,12 +177,16 @@ def _start_supervisor(instance: Instance) -> None:
         )
 
 
-def _start_under_systemd(instance: Instance, command: Sequence[str], environment: dict[str, str]) -> None:
+def _start_under_systemd(
+    instance: Instance, command: Sequence[str], environment: dict[str, str]
+) -> None:
     unit = _systemd_unit(instance)
     subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
     settings = [f"--setenv={name}={value}" for name, value in environment.items()]
     # KillMode: conmon and the pods below it may count to the unit's cgroup and must outlive it.
-    properties = [f"--property={item}" for item in ("Restart=always", "RestartSec=1", "KillMode=process")]
+    properties = [
+        f"--property={item}" for item in ("Restart=always", "RestartSec=1", "KillMode=process")
+    ]
     done = subprocess.run(
         ["systemd-run", f"--unit={unit}", *properties, *settings, "--", *command],
         capture_output=True,
@@ -184,7 +195,8 @@ def _start_under_systemd(instance: Instance, command: Sequence[str], environment
     )
     if done.returncode:
         raise errors.EngineError(
-            f"systemd does not start {unit}: {done.stderr.strip()}", remedy=f"see: systemctl status {unit}"
+            f"systemd does not start {unit}: {done.stderr.strip()}",
+            remedy=f"see: systemctl status {unit}",
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,20 +19,36 @@ if TYPE_CHECKING:
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
+@dataclass(slots=True)
+class Usage:
+    """What the tools of one context have cost.
+
+    Attributes:
+        calls: Calls of tools.
+        seconds: Time in the server for them.
+    """
+
+    calls: int = 0
+    seconds: float = 0.0
+
+
 class HookToolServer:
     """Serves the tools of all units, one socket per unit, to the contexts that are registered."""
 
     def __init__(self) -> None:
         self._contexts: dict[str, HookContext] = {}
         self._servers: dict[str, asyncio.Server] = {}
+        self._usage: dict[str, Usage] = {}
 
     def register(self, context: HookContext) -> None:
         """Let the tools of a process use a context from now on."""
         self._contexts[context.id] = context
+        self._usage[context.id] = Usage()
 
-    def unregister(self, context: HookContext) -> None:
-        """Refuse a context from now on: its process has ended."""
+    def unregister(self, context: HookContext) -> Usage:
+        """Refuse a context from now on, because its process has ended; return what it cost."""
         self._contexts.pop(context.id, None)
+        return self._usage.pop(context.id, Usage())
 
     async def listen(self, unit: str, path: Path) -> None:
         """Serve a unit on a socket file (replaced when it exists; parents are made).
@@ -65,6 +83,7 @@ class HookToolServer:
         context = self._contexts.get(str(request.get("context")))
         if context is None or context.unit != unit:
             return _failure(self._unknown(unit, str(request.get("context"))))
+        started = time.perf_counter()
         code, out, error = handle(
             context,
             str(request.get("tool")),
@@ -72,6 +91,9 @@ class HookToolServer:
             request.get("stdin"),
             request.get("files") or {},
         )
+        usage = self._usage[context.id]
+        usage.calls += 1
+        usage.seconds += time.perf_counter() - started
         return {"code": code, "stdout": out, "stderr": error}
 
     def _unknown(self, unit: str, given: str) -> str:

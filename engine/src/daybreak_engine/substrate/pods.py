@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .podman import Podman
-from .layout import remove_tree, write_layout
+from .files import remove_tree
+from .layout import write_layout
 from .specs import (
     ContainerSpec,
     ContainerState,
@@ -183,7 +184,11 @@ class Pods:
     async def _remove(self, ids: Iterable[str]) -> None:
         wanted = list(ids)
         if wanted:
-            await self._podman("rm", "--force", "--ignore", "--time", "0", "--volumes", *wanted)
+            command = ("rm", "--force", "--ignore", "--time", "0", "--volumes", *wanted)
+            if (await self._podman(*command, check=False)).code != 0:
+                # A container that lost its supervisor: the first attempt finds out that it does
+                # not run any more, the second removes it.
+                await self._podman(*command)
 
 
 def run_arguments(instance: Instance, spec: PodSpec, container: ContainerSpec) -> tuple[str, ...]:
