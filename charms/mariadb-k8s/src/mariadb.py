@@ -1,0 +1,426 @@
+"""MariaDB as data: its configuration, the SQL that brings accounts about, and its proxy.
+
+Everything here is a pure function: nothing is read, run or written.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+PORT = 3306
+"""Where the proxy listens; the only port that leaves the pod's application."""
+SERVER_PORT = 3307
+PROXY_HEALTH_PORT = 3308
+# Pebble numbers the containers of a pod in alphabetical order from 38813 on, and `mariadb` is the
+# first: this is where the kubelet asks for its readiness, too.
+PEBBLE_PORT = 38813
+
+STORAGE = PurePosixPath("/var/lib/mysql")
+# Not the mount point itself: a file system's own lost+found would pass for a database, and a
+# directory can be made beside it and renamed when it is complete.
+DATA = STORAGE / "data"
+DATA_UNFINISHED = STORAGE / "data.unfinished"
+RUN = PurePosixPath("/run/mysqld")
+SOCKET = RUN / "mysqld.sock"
+CONFIG = PurePosixPath("/etc/mysql/daybreak.cnf")
+# Key and certificates in one file: they are replaced together or not at all.
+TLS_BUNDLE = PurePosixPath("/etc/mysql/daybreak-tls.pem")
+PROXY_CONFIG = PurePosixPath("/etc/haproxy/daybreak.cfg")
+
+Setting = str | int | bool
+Settings = Mapping[str, Mapping[str, Setting]]
+"""Sections of an option file, each from option to value."""
+
+# A connection's own memory: thread stack, network buffers and, while it works, sort and join
+# buffers at their defaults.
+_CONNECTION_KIB = 2048
+# The server without its buffer pool and connections.
+_BASE_MIB = 160
+_MIN_POOL_MIB = 64
+_MIN_CONNECTIONS = 50
+_MAX_CONNECTIONS = 5000
+# Without a limit of its own a container shares the machine with all the others.
+_UNLIMITED_PART = 16
+_MIN_BUDGET_MIB = 512
+
+_OPTION = re.compile(r"[a-z][a-z0-9_-]*")
+_DATABASE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SYSTEM_DATABASES = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
+_USER = re.compile(r"(?P<application>[a-z0-9-]{1,60})\.r(?P<relation>\d+)\.g(?P<generation>\d+)")
+_VERSION = re.compile(r"\d+(\.\d+)+")
+
+
+class InvalidError(ValueError):
+    """A value that cannot be used; the text says why and holds nothing secret."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is derived from the memory of the container."""
+
+    buffer_pool_mib: int
+    max_connections: int
+
+
+def sizes(
+    limit: int | None, machine: int, *, max_connections: int = 0, buffer_pool_mib: int = 0
+) -> Sizes:
+    """Return sizes that fit the memory.
+
+    Args:
+        limit: the memory limit of the container in bytes; None without one.
+        machine: the memory of the machine in bytes, used where there is no limit.
+        max_connections: the operator's choice; 0 derives it.
+        buffer_pool_mib: the operator's choice; 0 derives it.
+
+    A quarter of the budget without the server's own needs goes to the buffer pool, the rest to
+    connections.
+
+    Raises:
+        InvalidError: a negative choice.
+    """
+    if max_connections < 0 or buffer_pool_mib < 0:
+        raise InvalidError("max-connections and buffer-pool-mib are 0 (derived) or more")
+    if limit is None:
+        budget = max(_MIN_BUDGET_MIB, machine // _UNLIMITED_PART // 2**20)
+    else:
+        budget = limit // 2**20
+    free = max(0, budget - _BASE_MIB)
+    pool = buffer_pool_mib or max(_MIN_POOL_MIB, free // 4)
+    derived = (free - pool) * 1024 // _CONNECTION_KIB
+    connections = max_connections or min(_MAX_CONNECTIONS, max(_MIN_CONNECTIONS, derived))
+    return Sizes(buffer_pool_mib=pool, max_connections=connections)
+
+
+def memory_limit(text: str) -> int | None:
+    """Return the limit in bytes from `memory.max` or `memory.limit_in_bytes`, None without one.
+
+    Version 2 of control groups says `max`; version 1 a number near 2**63.
+    """
+    text = text.strip()
+    if not text.isdecimal() or int(text) >= 2**60:
+        return None
+    return int(text)
+
+
+def settings(derived: Sizes) -> dict[str, dict[str, Setting]]:
+    """Return the server's options."""
+    return {
+        "mariadbd": {
+            "datadir": str(DATA),
+            "socket": str(SOCKET),
+            "pid-file": str(RUN / "mysqld.pid"),
+            "port": SERVER_PORT,
+            # Local sockets are exempt, everything else must be encrypted.
+            "require_secure_transport": True,
+            "ssl_cert": str(TLS_BUNDLE),
+            "ssl_key": str(TLS_BUNDLE),
+            "tls_version": "TLSv1.2,TLSv1.3",
+            "skip_name_resolve": True,
+            "local_infile": False,
+            "default_storage_engine": "InnoDB",
+            "innodb_autoinc_lock_mode": 2,
+            "innodb_buffer_pool_size": f"{derived.buffer_pool_mib}M",
+            "innodb_flush_log_at_trx_commit": 1,
+            "max_connections": derived.max_connections,
+            # All connections come from a few proxies: one bad client must not lock these out.
+            "max_connect_errors": 2**32 - 1,
+            "max_allowed_packet": "64M",
+            # OpenStack's schemas are written for three bytes: longer keys break index limits.
+            "character_set_server": "utf8mb3",
+            "collation_server": "utf8mb3_general_ci",
+            "performance_schema": False,
+            "binlog_format": "ROW",
+            # Keystone's migrations create triggers, without the right to do so everywhere.
+            "log_bin_trust_function_creators": True,
+        },
+        "client": {"socket": str(SOCKET)},
+    }
+
+
+def render(options: Settings) -> str:
+    """Return the text of an option file.
+
+    Raises:
+        InvalidError: an option's name or value that would not be read back as it is.
+    """
+    lines: list[str] = []
+    for section, values in options.items():
+        lines.append(f"[{section}]")
+        for name, value in values.items():
+            text = str(int(value)) if isinstance(value, bool) else str(value)
+            if not _OPTION.fullmatch(name) or not text.isprintable() or "#" in text:
+                raise InvalidError(f"option {name!r} of [{section}] cannot be written")
+            lines.append(f"{name} = {text}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def install_command(directory: str = "") -> list[str]:
+    """Return the command that makes a data directory; it fills `directory` (default: unfinished).
+
+    Name resolution is skipped and forced, because the script otherwise wants the host's own name
+    in DNS or /etc/hosts, and a pod has neither.
+    """
+    return [
+        "mariadb-install-db",
+        "--no-defaults",
+        "--user=mysql",
+        f"--datadir={directory or DATA_UNFINISHED}",
+        "--auth-root-authentication-method=socket",
+        "--skip-test-db",
+        "--skip-name-resolve",
+        "--force",
+    ]
+
+
+# Each step can be repeated, so an interrupted preparation heals in the next one.
+PREPARE_SCRIPT = f"""\
+set -eu
+install -d -o mysql -g mysql -m 0755 {RUN}
+install -d -o mysql -g mysql -m 0700 {STORAGE}
+[ -d {DATA} ] && exit 0
+rm -rf {DATA_UNFINISHED}
+{" ".join(install_command())} >&2
+mv {DATA_UNFINISHED} {DATA}
+"""
+
+SERVER_COMMAND = f"mariadbd --defaults-file={CONFIG}"
+PROXY_COMMAND = f"haproxy -W -db -f {PROXY_CONFIG}"
+CLIENT_COMMAND = (
+    "mariadb",
+    "--no-defaults",
+    f"--socket={SOCKET}",
+    "--batch",
+    "--raw",
+    "--skip-column-names",
+)
+RELOAD_COMMAND = ("mariadb", "--no-defaults", f"--socket={SOCKET}", "-e", "FLUSH SSL")
+ONLINE_COMMAND = f"mariadb --no-defaults --socket={SOCKET} --connect-timeout=2 -e 'SELECT 1'"
+# Fails by its time-out only: a server that recovers refuses connections for as long as it needs
+# and must not be killed; one that accepts and then says nothing hangs. One that is gone is
+# Pebble's business.
+UP_COMMAND = f"sh -c 'mariadb-admin --no-defaults --socket={SOCKET} ping || true'"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with all rights on one database."""
+
+    user: str
+    database: str
+    password_hash: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the server has."""
+
+    version: str
+    """As the server says it, such as `11.8.6`."""
+    databases: frozenset[str]
+    users: Mapping[str, str]
+    """User to password hash; the hash is empty when the user may connect without TLS."""
+    grants: frozenset[tuple[str, str]]
+    """User and database."""
+
+
+INVENTORY_SQL = """\
+SELECT 'version', VERSION(), '';
+SELECT 'database', SCHEMA_NAME, '' FROM information_schema.SCHEMATA;
+SELECT 'user', User, IF(ssl_type = 'ANY', authentication_string, '')
+  FROM mysql.user WHERE Host = '%';
+SELECT 'grant', User, Db FROM mysql.db WHERE Host = '%';
+"""
+
+
+def parse_inventory(text: str) -> Inventory:
+    """Return what the answer to INVENTORY_SQL (tab-separated, no column names) says.
+
+    Raises:
+        InvalidError: the text is not such an answer.
+    """
+    rows: dict[str, list[tuple[str, str]]] = {
+        "version": [],
+        "database": [],
+        "user": [],
+        "grant": [],
+    }
+    for line in text.splitlines():
+        kind, _, rest = line.partition("\t")
+        name, tab, value = rest.partition("\t")
+        if not tab or kind not in rows:
+            raise InvalidError("the server's answer has another form than expected")
+        rows[kind].append((name, value))
+    version = _VERSION.match(rows["version"][0][0]) if rows["version"] else None
+    if version is None:
+        raise InvalidError("the server's answer has no version")
+    return Inventory(
+        version=version[0],
+        databases=frozenset(name for name, _ in rows["database"]),
+        users=dict(rows["user"]),
+        grants=frozenset((user, _unescape(db)) for user, db in rows["grant"]),
+    )
+
+
+def statements(
+    wanted: Iterable[Account], keep: Iterable[str], inventory: Inventory
+) -> tuple[str, ...]:
+    """Return the SQL that makes the accounts as wanted; empty when they are.
+
+    Databases are made and never dropped. Users of ours (see `user_name`) that are neither wanted
+    nor in `keep` are dropped, others left alone. A password travels as its hash only.
+
+    Raises:
+        InvalidError: a name that is not allowed.
+    """
+    accounts = list(wanted)
+    known = {account.user for account in accounts} | set(keep)
+    lines: list[str] = []
+    databases = set(inventory.databases)
+    for account in accounts:
+        check_database(account.database)
+        parse_user(account.user)
+        database = f"`{account.database}`"
+        if account.database not in databases:
+            databases.add(account.database)
+            lines.append(f"CREATE DATABASE IF NOT EXISTS {database}")
+        if inventory.users.get(account.user) != account.password_hash:
+            verb = "ALTER USER" if account.user in inventory.users else "CREATE USER IF NOT EXISTS"
+            lines.append(
+                f"{verb} '{account.user}'@'%' IDENTIFIED VIA mysql_native_password"
+                f" USING '{account.password_hash}' REQUIRE SSL"
+            )
+        if (account.user, account.database) not in inventory.grants:
+            pattern = f"`{_escape(account.database)}`"
+            lines.append(f"GRANT ALL PRIVILEGES ON {pattern}.* TO '{account.user}'@'%'")
+    lines += [
+        f"DROP USER IF EXISTS '{user}'@'%'"
+        for user in sorted(inventory.users)
+        if user not in known and _USER.fullmatch(user)
+    ]
+    return tuple(f"{line};" for line in lines)
+
+
+def user_name(application: str, relation: int, generation: int) -> str:
+    """Return the name of a credential's generation, such as `keystone.r7.g1`.
+
+    It says whose it is to who reads a process list, and is how our users are known from others.
+    """
+    return f"{application[:60]}.r{relation}.g{generation}"
+
+
+@dataclass(frozen=True)
+class User:
+    """The parts of a user's name."""
+
+    relation: int
+    generation: int
+
+
+def parse_user(name: str) -> User:
+    """Return the parts of a name made by `user_name`.
+
+    Raises:
+        InvalidError: another name.
+    """
+    found = _USER.fullmatch(name)
+    if not found:
+        raise InvalidError(f"{name!r} is no user of this charm")
+    return User(int(found["relation"]), int(found["generation"]))
+
+
+def check_database(name: str) -> None:
+    """Raise InvalidError unless a database of this name may be made for a relation."""
+    if not _DATABASE.fullmatch(name):
+        raise InvalidError("a database is named by 1 to 64 letters, digits, dashes and underscores")
+    if name.lower() in _SYSTEM_DATABASES:
+        raise InvalidError(f"{name} is the server's own database")
+
+
+def password_hash(password: str) -> str:
+    """Return what `mysql_native_password` stores.
+
+    Two rounds of SHA-1 are weak for a password that a person chose; ours are random, with more
+    entropy than the hash has bits, and go over TLS only. Every client library speaks it.
+    """
+    inner = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
+
+
+def proxy_config(hosts: Sequence[str]) -> str:
+    """Return HAProxy's configuration in front of the servers at `hosts` (lowest unit first).
+
+    All proxies follow one rule without talking to anybody: the writer is the first server in the
+    list that is ready, as told by the readiness of its Pebble. A connection that is refused goes
+    to the next, and takes the server out until it is ready again.
+    """
+    backups = ["", *[" backup"] * (len(hosts) - 1)]
+    servers = "\n".join(
+        f"    server {host.partition('.')[0]} {host}:{SERVER_PORT}{backup}"
+        for host, backup in zip(hosts, backups, strict=True)
+    )
+    return f"""\
+global
+    log stdout format raw local0 notice
+    maxconn 4096
+    hard-stop-after 20s
+
+resolvers cluster
+    parse-resolv-conf
+    accepted_payload_size 4096
+    resolve_retries 3
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 1s
+    hold nx 5s
+    hold other 5s
+    hold refused 5s
+    hold timeout 5s
+    hold obsolete 5s
+
+defaults
+    mode tcp
+    log global
+    option dontlognull
+    option clitcpka
+    option srvtcpka
+    option redispatch 1
+    retries 3
+    timeout connect 2s
+    # Longer than a pool keeps a connection (3600 s in OpenStack), so that pools end them.
+    timeout client 2h
+    timeout server 2h
+    timeout check 2s
+
+frontend database
+    bind :::{PORT} v4v6
+    default_backend writer
+
+backend writer
+    option httpchk
+    http-check connect port {PEBBLE_PORT}
+    http-check send meth GET uri /v1/health?level=ready
+    http-check expect status 200
+    default-server check inter 1s fall 2 rise 1 resolvers cluster init-addr libc,none \
+observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown-sessions
+{servers}
+
+frontend health
+    mode http
+    bind 127.0.0.1:{PROXY_HEALTH_PORT}
+    timeout client 5s
+    monitor-uri /ready
+    monitor fail if {{ nbsrv(writer) lt 1 }}
+"""
+
+
+def _escape(database: str) -> str:
+    # In a grant an underscore stands for any character.
+    return database.replace("_", "\\_")
+
+
+def _unescape(pattern: str) -> str:
+    return pattern.replace("\\_", "_")
