@@ -10,6 +10,7 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +23,7 @@ import jubilant
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles/identity.yaml"
-PROGRAMS = ROOT / ".venv/bin"
+PROGRAMS = Path(sys.executable).absolute().parent
 APPLICATIONS = ("certificates", "mariadb", "memcached", "keystone", "gateway")
 SETTLE_SECONDS = 300.0
 
