@@ -5,10 +5,17 @@ that cost milliseconds (http.client, argparse, typing) stay out. Everything else
 daemon, which is started when it does not answer.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import socket
 import sys
+
+TYPE_CHECKING = False  # typing's own costs its import
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
 
 _RUN = "run/daybreak"
 _KEPT = ("JUJU_MODEL",)
@@ -30,7 +37,7 @@ def main() -> int:
     return code
 
 
-def _call(argv: "list[str]") -> int:
+def _call(argv: list[str]) -> int:
     body = json.dumps(
         {
             "argv": argv,
@@ -52,7 +59,7 @@ def _call(argv: "list[str]") -> int:
             return _print(stream)
 
 
-def _stdin(argv: "list[str]") -> "str | None":
+def _stdin(argv: list[str]) -> str | None:
     """Return standard input when the command line says that it is wanted."""
     named = any(word in ("-", "@-") or word.endswith(("=-", "=@-")) for word in argv)
     if named and not sys.stdin.isatty():
@@ -66,13 +73,12 @@ def _stdin(argv: "list[str]") -> "str | None":
     return sys.stdin.read() if ready else None
 
 
-def _connect() -> "socket.socket | None":
+def _connect() -> socket.socket | None:
     """Return a connection to the daemon, starting it when nobody answers."""
     connection = _try()
     if connection is not None:
         return connection
     # Imported late: the engine's own modules cost more than all the rest of this program.
-
     from daybreak_engine import daemon
     from daybreak_engine.errors import EngineError
     from daybreak_engine.instance import instance_from
@@ -98,7 +104,7 @@ def _root() -> str:
     return os.environ.get("DAYBREAK_ROOT") or "/"
 
 
-def _try() -> "socket.socket | None":
+def _try() -> socket.socket | None:
     directory = os.path.join(_root(), _RUN, _instance())  # noqa: PTH118 - as above
     connection = socket.socket(socket.AF_UNIX)
     handle = -1
@@ -122,7 +128,7 @@ def _try() -> "socket.socket | None":
     return connection
 
 
-def _print(stream) -> int:  # type: ignore[no-untyped-def]  # typing costs start-up time
+def _print(stream: IO[bytes]) -> int:
     status = stream.readline().split()
     chunked = False
     while (line := stream.readline()) not in (b"\r\n", b"\n", b""):
@@ -148,7 +154,7 @@ def _print(stream) -> int:  # type: ignore[no-untyped-def]  # typing costs start
     return code
 
 
-def _lines(stream, chunked):  # type: ignore[no-untyped-def]  # typing costs start-up time
+def _lines(stream: IO[bytes], chunked: bool) -> Iterator[bytes]:
     """Yield the lines of a body, whose chunks end anywhere."""
     if not chunked:
         yield from stream

@@ -108,7 +108,7 @@ class FakeDeps:
     directory: Path
     images: set[str] = field(default_factory=set)
     ran: list[tuple[str, str, tuple[str, ...], str | None]] = field(default_factory=list)
-    result: deps.ExecResult = deps.ExecResult(0, "", "")
+    result: deps.ExecResult = field(default_factory=lambda: deps.ExecResult(0, "", ""))
     on_wait: list[Callable[[], object]] = field(default_factory=list)
     """What happens, one after another, while a command waits."""
 

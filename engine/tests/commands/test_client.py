@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jubilant
@@ -70,10 +70,14 @@ class Server:
         await response.prepare(request)
         try:
             async for part in dispatch.execute(line, self._cloud.engine):
-                frame = {"exit": part.code} if isinstance(part, deps.Exit) else {
-                    "stream": "stdout" if isinstance(part, deps.Out) else "stderr",
-                    "data": part.data,
-                }
+                frame = (
+                    {"exit": part.code}
+                    if isinstance(part, deps.Exit)
+                    else {
+                        "stream": "stdout" if isinstance(part, deps.Out) else "stderr",
+                        "data": part.data,
+                    }
+                )
                 await response.write(json.dumps(frame).encode() + b"\n")
         except asyncio.CancelledError:
             self.cancelled.set()
@@ -194,7 +198,7 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(served: Server, bare: Cloud) -
         waiting.set()
         await asyncio.Event().wait()
 
-    bare.deps.wait = wait  # pyright: ignore[reportAttributeAccessIssue] - a wait without end
+    bare.deps.wait = wait
     process = subprocess.Popen(
         [sys.executable, "-S", client.__file__, "run", "alpha/0", "slow"], stderr=subprocess.DEVNULL
     )
@@ -209,7 +213,9 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(served: Server, bare: Cloud) -
     assert asyncio.run_coroutine_threadsafe(left(), served.loop).result(5) == [(2, "slow")]
 
 
-def test_it_starts_quickly(served: Server) -> None:
+def test_it_starts_quickly(
+    served: Server, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     del served
     command = [sys.executable, "-S", client.__file__, "version"]
     times: list[float] = []
@@ -217,7 +223,7 @@ def test_it_starts_quickly(served: Server) -> None:
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         times.append(time.perf_counter() - began)
-    print(f"juju version: {min(times) * 1000:.0f} ms")
+    record_testsuite_property("juju_version_seconds", min(times))
     bare = min(_bare() for _ in range(5))
     assert min(times) < bare + 0.05
 

@@ -1,0 +1,1 @@
+"""The `juju` command line, answered inside the daemon: one module for each family of commands."""

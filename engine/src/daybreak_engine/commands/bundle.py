@@ -15,14 +15,55 @@ import yaml
 from .failures import CommandError
 
 _APPLICATION_FIELDS = frozenset(
-    "charm channel revision base series resources num_units scale to expose options annotations "
-    "constraints storage devices bindings trust plan requirement".split()
+    {
+        "charm",
+        "channel",
+        "revision",
+        "base",
+        "series",
+        "resources",
+        "num_units",
+        "scale",
+        "to",
+        "expose",
+        "options",
+        "annotations",
+        "constraints",
+        "storage",
+        "devices",
+        "bindings",
+        "trust",
+        "plan",
+        "requirement",
+    }
 )
 _OVERLAY_FIELDS = frozenset({"offers", "exposed-endpoints"})
 _BUNDLE_FIELDS = frozenset(
-    "bundle type name description summary title tags docs website source issues assumes "
-    "default-base series saas applications services relations machines links variables "
-    "charmhub local".split()
+    {
+        "bundle",
+        "type",
+        "name",
+        "description",
+        "summary",
+        "title",
+        "tags",
+        "docs",
+        "website",
+        "source",
+        "issues",
+        "assumes",
+        "default-base",
+        "series",
+        "saas",
+        "applications",
+        "services",
+        "relations",
+        "machines",
+        "links",
+        "variables",
+        "charmhub",
+        "local",
+    }
 )
 
 
@@ -148,7 +189,7 @@ def _applications(document: Mapping[str, object]) -> dict[str, dict[str, object]
 
 
 def _relations(document: Mapping[str, object]) -> list[tuple[str, str]]:
-    listed = document.get("relations") or []
+    listed = cast("list[object] | object", document.get("relations") or [])
     result: list[tuple[str, str]] = []
     for entry in cast("list[object]", listed) if isinstance(listed, list) else [listed]:
         sides = [str(s) for s in cast("list[object]", entry)] if isinstance(entry, list) else []

@@ -42,45 +42,15 @@ def _source(path: Path) -> Source:
 
 async def deploy(call: Call, path: Path) -> AsyncIterator[Output]:
     """Deploy the bundle at `path`."""
-    for flag in ("num-units", "config", "storage", "resource", "constraints", "to"):
-        if flag in call.parsed.given:
-            raise UsageError(
-                f"options provided but not supported when deploying a bundle: --{flag}",
-                remedy="write it in the bundle, or in an overlay",
-            )
-    if not path.exists():
-        raise CommandError(f'no charm or bundle was found at "{call.args[0]}"')
-    overlays: list[Source] = []
-    for written in call.parsed.items("overlay"):
-        overlay = call.path(written)
-        if not overlay.is_file():
-            raise CommandError(
-                f'cannot deploy bundle: unable to process overlays: "{written}" not found'
-            )
-        overlays.append(_source(overlay))
-    wanted = bundle.read(_source(path), overlays)
+    wanted = _read(call, path)
     if wanted.warnings:
-        yield Err("WARNING These fields\n")
-        lines = [line.partition(": ")[2] for line in wanted.warnings]
-        yield Err(" unmarshal document 0: yaml: unmarshal errors:\n")
-        yield Err("".join(f"  {line}\n" for line in lines) + "will be ignored during deployment\n")
-    if wanted.unsupported:
-        raise CommandError(
-            f"cannot deploy bundle: it has {', '.join(wanted.unsupported)}, which this engine "
-            "does not do",
-            remedy="deploy it with a real Juju controller",
+        lines = "".join(f"  {line.partition(': ')[2]}\n" for line in wanted.warnings)
+        yield Err(
+            "WARNING These fields\n unmarshal document 0: yaml: unmarshal errors:\n"
+            f"{lines}will be ignored during deployment\n"
         )
     deps = call.model()
-    metas, missing = _metas(wanted)
-    present = summary(deps.store.read())
-    found = [*missing, *bundleplan.problems(wanted, metas, present)]
-    if found:
-        raise CommandError(
-            "cannot deploy bundle: the provided bundle has the following errors:\n"
-            + "\n".join(found)
-        )
-    _require_trust(call, wanted)
-    changes = bundleplan.plan(wanted, metas, present)
+    changes = _planned(call, wanted, summary(deps.store.read()))
     if call.parsed.on("dry-run"):
         text = "".join(f"- {change}\n" for change in changes)
         yield Out(f"Changes to deploy bundle:\n{text}" if text else "No changes to apply.\n")
@@ -104,6 +74,55 @@ async def deploy(call: Call, path: Path) -> AsyncIterator[Output]:
     for reference in await installing.absent_images(deps, pictures):
         yield Err(installing.image_warning(reference))
     yield Err("Deploy of bundle completed.\n")
+
+
+def _read(call: Call, path: Path) -> Bundle:
+    """Return the bundle with its overlays.
+
+    Raises:
+        CommandError: flags or files that make no bundle, or one that only real Juju can have.
+    """
+    for flag in ("num-units", "config", "storage", "resource", "constraints", "to"):
+        if flag in call.parsed.given:
+            raise UsageError(
+                f"options provided but not supported when deploying a bundle: --{flag}",
+                remedy="write it in the bundle, or in an overlay",
+            )
+    if not path.exists():
+        raise CommandError(f'no charm or bundle was found at "{call.args[0]}"')
+    overlays: list[Source] = []
+    for written in call.parsed.items("overlay"):
+        overlay = call.path(written)
+        if not overlay.is_file():
+            raise CommandError(
+                f'cannot deploy bundle: unable to process overlays: "{written}" not found'
+            )
+        overlays.append(_source(overlay))
+    wanted = bundle.read(_source(path), overlays)
+    if wanted.unsupported:
+        raise CommandError(
+            f"cannot deploy bundle: it has {', '.join(wanted.unsupported)}, which this engine "
+            "does not do",
+            remedy="deploy it with a real Juju controller",
+        )
+    return wanted
+
+
+def _planned(call: Call, wanted: Bundle, present: bundleplan.Summary) -> list[bundleplan.Change]:
+    """Return what is to be done.
+
+    Raises:
+        CommandError: with everything that is wrong, or with what has to be trusted.
+    """
+    metas, missing = _metas(wanted)
+    found = [*missing, *bundleplan.problems(wanted, metas, present)]
+    if found:
+        raise CommandError(
+            "cannot deploy bundle: the provided bundle has the following errors:\n"
+            + "\n".join(found)
+        )
+    _require_trust(call, wanted)
+    return bundleplan.plan(wanted, metas, present)
 
 
 def _require_trust(call: Call, wanted: Bundle) -> None:

@@ -169,9 +169,7 @@ def _differences(
     return changes
 
 
-def problems(
-    bundle: Bundle, metas: Mapping[str, CharmMeta], present: Summary
-) -> list[str]:
+def problems(bundle: Bundle, metas: Mapping[str, CharmMeta], present: Summary) -> list[str]:
     """Return everything that is wrong with a bundle, all at once."""
     found: list[str] = []
     for name, app in bundle.applications.items():
@@ -221,9 +219,7 @@ def _application_problems(
             "this engine deploys packed charms only (charm: ./name.charm)"
         )
     elif app.channel or app.revision is not None:
-        found.append(
-            f'application "{name}": channel and revision are not for a local charm'
-        )
+        found.append(f'application "{name}": channel and revision are not for a local charm')
     if meta is None:
         return found
     declared = old.meta if old else meta

@@ -136,9 +136,7 @@ GLOBAL_FLAGS = (
     Flag("no-browser-login", Kind.BOOL, "Accepted and ignored", short="B"),
 )
 MODEL_FLAGS = (Flag("model", Kind.TEXT, "Model to operate in", short="m"),)
-CONTROLLER_FLAGS = (
-    Flag("controller", Kind.TEXT, "Accepted; there is one controller", short="c"),
-)
+CONTROLLER_FLAGS = (Flag("controller", Kind.TEXT, "Accepted; there is one controller", short="c"),)
 
 
 def format_flag(default: str, *more: str) -> Flag:

@@ -53,9 +53,7 @@ async def configure(call: Call) -> AsyncIterator[Output]:
         yield call.formatted(_tree(tx, name))
 
 
-def _change(
-    tx: Transaction, name: str, values: dict[str, object], reset: tuple[str, ...]
-) -> None:
+def _change(tx: Transaction, name: str, values: dict[str, object], reset: tuple[str, ...]) -> None:
     meta = charms.meta(tx, applications.get(tx, name).charm_id)
     both = sorted(set(values) & set(reset))
     if both:
@@ -91,7 +89,12 @@ def _tree(tx: Transaction, name: str) -> dict[str, object]:
     return {
         "application": name,
         "application-config": {
-            "trust": {**_TRUST, "source": "user" if app.trust else "default", "type": "bool", "value": app.trust}
+            "trust": {
+                **_TRUST,
+                "source": "user" if app.trust else "default",
+                "type": "bool",
+                "value": app.trust,
+            }
         },
         "charm": charms.get(tx, app.charm_id).name,
         "settings": {key: _setting(options[key], explicit) for key in sorted(options)},

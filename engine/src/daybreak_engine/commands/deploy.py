@@ -49,7 +49,9 @@ async def deploy(call: Call) -> AsyncIterator[Output]:
         options=installing.checked_options(name, meta, values),
         resources=wanted,
         constraints=constraints_of(call.parsed.text("constraints")),
-        storage=installing.checked_storage(name, meta, installing.named(call.parsed.items("storage"), "storage")),
+        storage=installing.checked_storage(
+            name, meta, installing.named(call.parsed.items("storage"), "storage")
+        ),
     )
     with deps.store.transaction() as tx:
         charm = installing.add(tx, plan)

@@ -62,9 +62,7 @@ def infer(first: str, second: str, charms: Mapping[str, CharmMeta]) -> tuple[Sid
         )
     if len(pairs) > 1:
         found = "; ".join(f'"{a} {b}"' for a, b in sorted(pairs, key=str))
-        raise CommandError(
-            f'{prefix}ambiguous relation: "{first} {second}" could refer to {found}'
-        )
+        raise CommandError(f'{prefix}ambiguous relation: "{first} {second}" could refer to {found}')
     return pairs[0]
 
 
@@ -72,7 +70,9 @@ def _offered(first: str, second: str, charms: Mapping[str, CharmMeta]) -> str:
     """Return what both sides have, for an error that shows the way out."""
     lines: list[str] = []
     for name in dict.fromkeys((first, second)):
-        for side in _candidates(name, charms):
-            if side.endpoint.role != "peer":
-                lines.append(f"  {side} ({side.endpoint.role} of {side.endpoint.interface})")
+        lines += [
+            f"  {side} ({side.endpoint.role} of {side.endpoint.interface})"
+            for side in _candidates(name, charms)
+            if side.endpoint.role != "peer"
+        ]
     return "endpoints there are:\n" + "\n".join(lines) if lines else ""

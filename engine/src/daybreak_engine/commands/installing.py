@@ -106,7 +106,7 @@ def checked_storage(name: str, meta: CharmMeta, given: Mapping[str, str]) -> dic
         if storage not in meta.storage:
             raise CommandError(
                 f'cannot deploy "{name}": preparing CAAS application args: validating create '
-                f'application args: invalid storage directive overrides: storage directive '
+                f"application args: invalid storage directive overrides: storage directive "
                 f'"{storage}" does not exist in the charm',
                 remedy=f"the charm has: {', '.join(sorted(meta.storage)) or 'no storage'}",
             )
@@ -184,9 +184,7 @@ async def resource_value(
         raise CommandError(f'resource "{name}": cannot read {value}') from error
     image |= {key: str(described[key]) for key in image if key in described}
     if "registrypath" not in described:
-        raise CommandError(
-            f'resource "{name}": {value} describes no image: it has no registrypath'
-        )
+        raise CommandError(f'resource "{name}": {value} describes no image: it has no registrypath')
     return image
 
 

@@ -37,9 +37,7 @@ def records(lines: Iterable[str]) -> Iterator[Record]:
             current = Record(match[1], match[2], match[3], match[4], match[5])
         elif current is not None:
             message = f"{current.message}\n{line}"
-            current = Record(
-                current.entity, current.time, current.level, current.module, message
-            )
+            current = Record(current.entity, current.time, current.level, current.module, message)
     if current is not None:
         yield current
 

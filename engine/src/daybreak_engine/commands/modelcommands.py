@@ -310,7 +310,9 @@ async def show_model(call: Call) -> AsyncIterator[Output]:
     version = tree.pop("agent-version")
     count = deps.store.read().one("SELECT count(*) FROM secrets")
     tree |= {
-        "users": {"admin": {"display-name": "admin", "access": last[1], "last-connection": last[0]}},
+        "users": {
+            "admin": {"display-name": "admin", "access": last[1], "last-connection": last[0]}
+        },
         "secret-backends": {
             "internal": {"num-secrets": count[0] if count else 0, "status": "active"}
         },
@@ -399,7 +401,12 @@ Every unit runs its last hooks first. The command returns when all is gone. With
             *_STORAGE_FLAGS,
             Flag("force", Kind.BOOL, "Go on although charms fail"),
             Flag("no-wait", Kind.BOOL, "Accepted and ignored"),
-            Flag("timeout", Kind.SECONDS, "Give up (or, with --force, go on) after this time", short="t"),
+            Flag(
+                "timeout",
+                Kind.SECONDS,
+                "Give up (or, with --force, go on) after this time",
+                short="t",
+            ),
         ),
         on_model=False,
     ),

@@ -31,7 +31,7 @@ def to_json(value: object) -> str:
 class _Dumper(yaml.SafeDumper):
     """Quotes what would read as another type with double quotes, as Go does."""
 
-    def ignore_aliases(self, data: object) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - the base class is untyped
+    def ignore_aliases(self, data: object) -> bool:
         """Never write anchors."""
         return True
 

@@ -73,9 +73,7 @@ def problems(schema: Mapping[str, object], values: Mapping[str, object]) -> str:
     return "; ".join(_object(schema, values, "(root)", top=True))
 
 
-def with_defaults(
-    schema: Mapping[str, object], values: Mapping[str, object]
-) -> dict[str, object]:
+def with_defaults(schema: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
     """Return the parameters with the schema's defaults where none was given."""
     result = dict(values)
     for name, rule in _properties(schema).items():
@@ -104,11 +102,12 @@ def _object(
     found: list[str] = []
     properties = _properties(schema)
     required = schema.get("required")
-    for name in cast("list[object]", required) if isinstance(required, list) else ():
-        if name not in values:
-            found.append(
-                f'{where} : "{name}" property is missing and required, given {_given(values)}'
-            )
+    names = cast("list[object]", required) if isinstance(required, list) else []
+    found += [
+        f'{where} : "{name}" property is missing and required, given {_given(values)}'
+        for name in names
+        if name not in values
+    ]
     # Juju closes an action's parameters unless the charm says otherwise; inner objects are open.
     if schema.get("additionalProperties", not top) is False:
         found += [

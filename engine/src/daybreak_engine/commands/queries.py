@@ -130,7 +130,9 @@ def storage_views(tx: Transaction) -> tuple[views.StorageView, ...]:
     found = [
         views.StorageView(
             id=row["id"],
-            status=views.StatusView(_storage_status(row["unit"], row["provisioned"]), "", row["created"]),
+            status=views.StatusView(
+                _storage_status(row["unit"], row["provisioned"]), "", row["created"]
+            ),
             unit=row["unit"] or "",
             location=row["location"] if row["unit"] and row["provisioned"] else "",
             size=mebibytes(row["size"]) if row["provisioned"] else 0,

@@ -75,20 +75,21 @@ async def remove_relation(call: Call) -> Iterable[Output]:
 
 def _found(tx: Transaction, args: tuple[str, ...]) -> rows.Relation:
     present = [r for r in relations.all_(tx) if not r.peer]
-    number = int(args[0]) if len(args) == 1 else 0
+    first, second = args[0], args[-1]
+    number = int(first) if len(args) == 1 else 0
     if len(args) == 1:
         matching = [r for r in present if r.id == number]
     else:
-        matching = [r for r in present if _is(r, args[0], args[1])]
+        matching = [r for r in present if _is(r, first, second)]
     if not matching:
-        names = " ".join(args) if len(args) == 2 else ""
+        names = "" if len(args) == 1 else " ".join(args)
         raise errors.NotFoundError(
             f"relation with endpoints [{names}] or id {number} not found (not found)"
         )
     if len(matching) > 1:
         texts = "; ".join(f'"{" ".join(map(str, r.endpoints))}"' for r in matching)
         raise CommandError(
-            f'ambiguous relation: "{args[0]} {args[1]}" could refer to {texts}',
+            f'ambiguous relation: "{first} {second}" could refer to {texts}',
             remedy="name the endpoints too",
         )
     return matching[0]
@@ -99,9 +100,7 @@ def _is(relation: rows.Relation, first: str, second: str) -> bool:
         return written in (side.application, str(side))
 
     one, other = relation.endpoints
-    return (fits(one, first) and fits(other, second)) or (
-        fits(one, second) and fits(other, first)
-    )
+    return (fits(one, first) and fits(other, second)) or (fits(one, second) and fits(other, first))
 
 
 COMMANDS = (

@@ -1,5 +1,6 @@
 """`juju run` and `juju exec`: queue tasks for units and wait for their results."""
 
+import functools
 import re
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -69,7 +70,7 @@ async def run(call: Call) -> AsyncIterator[Output]:
     for name in names:
         _check_action(tx, name, action)
     queued = _queue(deps, f'action "{action}"', names, action, given)
-    async for part in _follow(call, deps, queued, names, progress=True):
+    async for part in _follow(call, deps, queued, progress=True):
         yield part
 
 
@@ -140,10 +141,10 @@ async def _follow(
     call: Call,
     deps: Deps,
     queued: tuple[int, tuple[int, ...], tuple[str, ...]],
-    names: Sequence[str],
     *,
     progress: bool,
 ) -> AsyncIterator[Output]:
+    """Yield what to say of queued tasks until they end, or until the time is over."""
     operation, numbers, strangers = queued
     if not numbers:
         lead = "\n" if progress else ""
@@ -152,47 +153,47 @@ async def _follow(
         return
     for stranger in strangers:
         yield Err(f"{stranger}\n")
-    found = [tasks.get(deps.store.read(), number) for number in numbers]
-    plural = "task" if len(found) == 1 else "tasks"
     if call.parsed.on("background"):
         yield Err(_scheduled(operation, numbers))
         return
+    found = _tasks(deps, numbers)
     if progress:
-        lines = "".join(f"  - task {t.id} on unit-{t.unit.replace('/', '-')}\n" for t in found)
-        yield Err(f"Running operation {operation} with {len(found)} {plural}\n{lines}\n")
-        yield Err("".join(f"Waiting for task {number}...\n" for number in numbers))
+        yield Err(_began(operation, found))
     limit = call.parsed.seconds("wait")
     deadline = None if limit is None else deps.now().timestamp() + limit
     shown = 0
-    while True:
-        seen = shown
+    while not all(task.status in taskview.DONE for task in found):
         left = None if deadline is None else max(0.0, deadline - deps.now().timestamp())
-        found = await deps.wait(lambda: _news(deps, numbers, seen), left)
-        if found is None:
+        news = await deps.wait(functools.partial(_news, deps, numbers, shown), left)
+        found = _tasks(deps, numbers)
+        if news is None:
             break
         if progress and len(found) == 1:
             for seconds, message in found[0].log[shown:]:
                 yield Err(f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S} {message}\n")
             shown = len(found[0].log)
-        if all(task.status in taskview.DONE for task in found):
-            break
-    if found is None:
-        late = [
-            task.unit
-            for task in (tasks.get(deps.store.read(), number) for number in numbers)
-            if task.status not in taskview.DONE
-        ]
+    late = [f"unit {task.unit}" for task in found if task.status not in taskview.DONE]
+    if late:
         if progress:
             yield Err("\n")
-        raise CommandError(
-            "timed out waiting for results from: "
-            + ", ".join(f"unit {unit}" for unit in late)
-        )
+        raise CommandError(f"timed out waiting for results from: {', '.join(late)}")
     yield _results(call, found)
     text = taskview.failures(found)
     if text:
         yield Err(f"ERROR {text}\n")
         yield Exit(1)
+
+
+def _tasks(deps: Deps, numbers: Sequence[int]) -> list[rows.Task]:
+    tx = deps.store.read()
+    return [tasks.get(tx, number) for number in numbers]
+
+
+def _began(operation: int, found: Sequence[rows.Task]) -> str:
+    noun = "task" if len(found) == 1 else "tasks"
+    listed = "".join(f"  - task {t.id} on unit-{t.unit.replace('/', '-')}\n" for t in found)
+    waits = "".join(f"Waiting for task {t.id}...\n" for t in found)
+    return f"Running operation {operation} with {len(found)} {noun}\n{listed}\n{waits}"
 
 
 def _scheduled(operation: int, numbers: Sequence[int]) -> str:
@@ -205,15 +206,11 @@ def _scheduled(operation: int, numbers: Sequence[int]) -> str:
     )
 
 
-def _news(deps: Deps, numbers: Sequence[int], shown: int) -> list[rows.Task] | None:
-    """Return the tasks once all are done, or the only one has logged more."""
-    tx = deps.store.read()
-    found = [tasks.get(tx, number) for number in numbers]
-    if all(task.status in taskview.DONE for task in found):
-        return found
-    if len(found) == 1 and len(found[0].log) > shown:
-        return found
-    return None
+def _news(deps: Deps, numbers: Sequence[int], shown: int) -> bool | None:
+    """Return True once all are done, or the only one has logged more."""
+    found = _tasks(deps, numbers)
+    done = all(task.status in taskview.DONE for task in found)
+    return True if done or (len(found) == 1 and len(found[0].log) > shown) else None
 
 
 def _results(call: Call, found: Sequence[rows.Task]) -> Out:
@@ -244,7 +241,7 @@ async def execute(call: Call) -> AsyncIterator[Output]:
     script = call.args[0] if len(call.args) == 1 else shlex.join(call.args)
     given = {"command": script, "timeout": call.parsed.seconds("wait")}
     queued = _queue(deps, f"{tasks.EXEC} {script}", list(dict.fromkeys(names)), tasks.EXEC, given)
-    async for part in _follow(call, deps, queued, names, progress=False):
+    async for part in _follow(call, deps, queued, progress=False):
         yield part
 
 
@@ -275,7 +272,7 @@ async def show_action(call: Call) -> AsyncIterator[Output]:
     declared = applications.meta(call.model().store.read(), name).actions
     if action not in declared:
         raise errors.NotFoundError(f'unknown action "{action}"')
-    properties = declared[action].schema.get("properties") or {}
+    properties: object = declared[action].schema.get("properties")
     text = output.to_yaml(properties) if properties else ""
     yield Out(f"{declared[action].description}\n\nArguments\n{text}\n")
 

@@ -78,7 +78,7 @@ async def remove_unit(call: Call) -> Iterable[Output]:
     count = call.parsed.number("num-units") or 0
     if count < 1:
         raise UsageError("specify the number of units (> 0) to remove using --num-units")
-    name = call.args[0]
+    name = next(iter(call.args))
     deps = call.model()
     with deps.store.transaction() as tx:
         app = applications.get(tx, name)

@@ -169,9 +169,7 @@ async def remove_secret(call: Call) -> Iterable[Output]:
         if revision is not None and revision not in {
             r.revision for r in secrets.revisions(tx, secret.id)
         }:
-            raise errors.NotFoundError(
-                f"secret revision not found: secret:{secret.id}/{revision}"
-            )
+            raise errors.NotFoundError(f"secret revision not found: secret:{secret.id}/{revision}")
         secrets.remove(tx, secret.id, revision)
     deps.wake()
     return ()

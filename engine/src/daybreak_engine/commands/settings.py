@@ -18,7 +18,11 @@ def truth(value: object) -> bool:
     Raises:
         CommandError: it is no boolean.
     """
-    result = _BOOLEANS.get(value) if isinstance(value, str) else (value if isinstance(value, bool) else None)
+    result = (
+        _BOOLEANS.get(value)
+        if isinstance(value, str)
+        else (value if isinstance(value, bool) else None)
+    )
     if result is None:
         raise CommandError(f'option "trust" expected bool, got "{value}"')
     return result

@@ -32,9 +32,7 @@ async def ssh(call: Call) -> AsyncIterator[Output]:
     container = call.parsed.text("container") or "charm"
     present = ("charm", *applications.meta(tx, unit.application).containers)
     if container not in present:
-        raise errors.NotFoundError(
-            f'container "{container}" must be one of {", ".join(present)}'
-        )
+        raise errors.NotFoundError(f'container "{container}" must be one of {", ".join(present)}')
     # ssh hands the words over as one line, so that the shell at the other end takes it apart.
     line = " ".join(words) if len(words) > 1 else words[0]
     directory = "/var/lib/juju" if container == "charm" else "/"

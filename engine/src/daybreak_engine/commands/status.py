@@ -102,9 +102,7 @@ async def show_storage(call: Call) -> AsyncIterator[Output]:
     for name in call.args:
         if name not in present:
             raise CommandError(f'storage instance "{name}" not found')
-    yield call.formatted(
-        {name: statusjson.storage_instance(present[name]) for name in call.args}
-    )
+    yield call.formatted({name: statusjson.storage_instance(present[name]) for name in call.args})
 
 
 async def show_status_log(call: Call) -> AsyncIterator[Output]:
@@ -153,7 +151,12 @@ async def version(call: Call) -> AsyncIterator[Output]:
     text = f"{views.VERSION}-ubuntu-amd64"
     form = call.parsed.text("format")
     if call.parsed.on("all"):
-        tree = {"version": text, "git-commit": "", "git-tree-state": "clean", "compiler": "daybreak"}
+        tree = {
+            "version": text,
+            "git-commit": "",
+            "git-tree-state": "clean",
+            "compiler": "daybreak",
+        }
         yield call.formatted(tree) if form != "smart" else Out(output.to_yaml(tree))
         return
     yield Out(json.dumps(text) + "\n" if form == "json" else f"{text}\n")

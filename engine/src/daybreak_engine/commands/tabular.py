@@ -133,9 +133,7 @@ def _doing(agent: views.StatusView) -> str:
 
 def relation_rows(model: views.ModelView) -> list[Sequence[Cell]]:
     """Return the table of relations."""
-    rows: list[Sequence[Cell]] = [
-        ("Relation provider", "Requirer", "Interface", "Type", "Message")
-    ]
+    rows: list[Sequence[Cell]] = [("Relation provider", "Requirer", "Interface", "Type", "Message")]
     for relation in sorted(model.relations, key=lambda r: (r.provider, r.requirer)):
         kind = "peer" if relation.peer else "regular"
         row = [relation.provider, relation.requirer, relation.interface, kind]
@@ -202,10 +200,7 @@ def summary(model: views.ModelView) -> str:
         *((f"{state}:", f"  {count}") for state, count in sorted(states.items())),
         ("", ""),
         ("# Applications:", f"({len(model.applications)})"),
-        *(
-            (name, f"{int(app.exposed)}/1  exposed")
-            for name, app in model.applications.items()
-        ),
+        *((name, f"{int(app.exposed)}/1  exposed") for name, app in model.applications.items()),
         ("", ""),
         ("# Remote:", "(0)"),
     ]

@@ -47,7 +47,7 @@ def task_tree(task: rows.Task) -> dict[str, object]:
 def _sorted(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _sorted(value[key]) for key in sorted(value)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON from the model
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON from the model
+    return value
 
 
 def return_code(task: rows.Task) -> int:
@@ -97,9 +97,7 @@ def operation_status(tasks: Sequence[rows.Task]) -> str:
     return next((status for status in order if status in present), "error")
 
 
-def operation_tree(
-    summary: str, created: float, tasks: Sequence[rows.Task]
-) -> dict[str, object]:
+def operation_tree(summary: str, created: float, tasks: Sequence[rows.Task]) -> dict[str, object]:
     """Return an operation as `juju show-operation` shows it."""
     tree: dict[str, object] = {"summary": summary, "status": operation_status(tasks)}
     if tasks:

@@ -117,9 +117,7 @@ class ModelView:
     status: StatusView
     now: float
     life: str = "alive"
-    applications: Mapping[str, ApplicationView] = field(
-        default_factory=dict[str, ApplicationView]
-    )
+    applications: Mapping[str, ApplicationView] = field(default_factory=dict[str, ApplicationView])
     """By name, sorted."""
     relations: tuple[RelationView, ...] = ()
     storage: tuple[StorageView, ...] = ()
