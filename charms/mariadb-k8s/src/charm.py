@@ -145,7 +145,7 @@ def processes(inputs: Inputs) -> list[Process]:
         user=inputs.proxy_user,
         group=inputs.proxy_user,
         checks=(
-            online(http=health, name="proxy-online"),
+            online(http=health, name="proxy-online", threshold=2),
             up(tcp=mariadb.PROXY_HEALTH_PORT, name="proxy-up"),
         ),
         reload="SIGUSR2",
@@ -160,7 +160,7 @@ def processes(inputs: Inputs) -> list[Process]:
         user=inputs.server_user,
         group=inputs.server_user,
         checks=(
-            online(command=mariadb.ONLINE_COMMAND),
+            online(command=mariadb.ONLINE_COMMAND, threshold=2),
             Check(
                 "up",
                 command=mariadb.UP_COMMAND,

@@ -375,11 +375,12 @@ resolvers cluster
     timeout resolve 1s
     timeout retry 1s
     hold valid 1s
-    hold nx 5s
-    hold other 5s
-    hold refused 5s
-    hold timeout 5s
-    hold obsolete 5s
+    hold nx 10s
+    # A name server that is away must not take the servers away: the last address stays.
+    hold other 1h
+    hold refused 1h
+    hold timeout 1h
+    hold obsolete 10s
 
 defaults
     mode tcp
