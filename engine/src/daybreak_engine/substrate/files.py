@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,3 +73,9 @@ def short_socket_path(path: Path) -> Generator[str, None, None]:
         yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
         os.close(directory)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and what is in it; a missing one is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)

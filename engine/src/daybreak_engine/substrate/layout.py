@@ -36,12 +36,6 @@ def write_layout(root: Path, layout: Layout) -> None:
             path.symlink_to(link.target)
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a directory and what is in it; a missing one is fine."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
-
-
 def _place(source: Path, target: Path) -> None:
     """Hard-link a program, or copy it where that is not possible."""
     with contextlib.suppress(FileNotFoundError):

@@ -6,13 +6,16 @@ import ctypes
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import SubstrateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address
     from pathlib import Path
+
+T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
 _BACKLOG = 128
@@ -27,26 +30,40 @@ def listen(netns: Path, address: IPv4Address, port: int) -> socket.socket:
     Raises:
         SubstrateError: The namespace is gone, or the address is taken.
     """
-    made: list[socket.socket | OSError] = []
+    try:
+        return inside(
+            netns, lambda: socket.create_server((str(address), port), backlog=_BACKLOG)
+        )
+    except OSError as error:
+        raise SubstrateError(
+            f"cannot listen on {address}:{port} in {netns}: {error}",
+            remedy="another daemon of this instance may still run",
+        ) from error
 
-    def make() -> None:
+
+def inside(netns: Path, function: Callable[[], T]) -> T:
+    """Return what a short function returns that runs in a network namespace.
+
+    Raises:
+        OSError: The namespace cannot be entered, or the function's own.
+    """
+    results: list[T] = []
+    errors: list[OSError] = []
+
+    def work() -> None:
         # A thread has a network namespace of its own; this one ends with the function.
         try:
             _enter(netns)
-            made.append(socket.create_server((str(address), port), backlog=_BACKLOG))
+            results.append(function())
         except OSError as error:
-            made.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=make, name=f"listen-{address}")
+    thread = threading.Thread(target=work, name=f"netns-{netns.name}")
     thread.start()
     thread.join()
-    result = made[0]
-    if isinstance(result, OSError):
-        raise SubstrateError(
-            f"cannot listen on {address}:{port} in {netns}: {result}",
-            remedy="another daemon of this instance may still run",
-        ) from result
-    return result
+    for error in errors:
+        raise error
+    return results[0]
 
 
 def _enter(netns: Path) -> None:

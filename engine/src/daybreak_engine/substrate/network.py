@@ -86,8 +86,8 @@ async def ensure_router(instance: Instance, plan: addresses.Plan) -> None:
     await _ip(None, "address", "replace", f"{plan.host}/32", "dev", instance.host_interface)
     await _ip(
         None,
-        *("route", "replace", str(plan.subnet), "dev", instance.host_interface),
-        *("src", str(plan.host)),
+        *("route", "replace", str(plan.subnet), "via", str(plan.gateway)),
+        *("dev", instance.host_interface, "onlink", "src", str(plan.host)),
     )
 
 
@@ -283,7 +283,8 @@ async def _batch(netns: str, *lines: str) -> None:
 async def _ensure_netns(name: str) -> None:
     path = NETNS_DIRECTORY / name
     if path.exists():
-        if path.is_mount():
+        # Path.is_mount says no for every file (Python 3.11).
+        if os.path.ismount(path):
             return
         # The file without its mount: a creation or a removal was interrupted.
         await run("ip", "netns", "delete", name, check=False)

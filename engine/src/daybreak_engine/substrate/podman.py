@@ -7,16 +7,16 @@ CAP_SYS_RESOURCE; crun on hybrid cgroups).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import command
-from .files import write_if_changed
+from .files import remove_tree, write_if_changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,6 +199,16 @@ def _toml(tables: Mapping[str, Mapping[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def graphroot_in_use(instance: Instance) -> bool:
-    """Tell whether podman has stored anything for this root yet."""
-    return Path(instance.podman_graphroot, "libpod").exists()
+async def release(instance: Instance) -> None:
+    """Unmount what podman keeps mounted for its store, and remove its volatile state.
+
+    Only while no container of any instance under this root runs; images stay.
+    """
+    overlay = instance.podman_graphroot / "overlay"
+    while overlay.is_mount():
+        await command.run("umount", str(overlay))
+    shm = instance.podman_runroot / "libpod"
+    for path in sorted(shm.glob("**/*"), reverse=True) if shm.exists() else ():
+        if path.is_mount():
+            await command.run("umount", str(path))
+    await asyncio.to_thread(remove_tree, instance.podman_runroot)
