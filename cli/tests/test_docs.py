@@ -1,0 +1,61 @@
+"""docs/reference/commands.md is what `--help` prints; DAYBREAK_WRITE_DOCS=1 writes it again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from daybreak import __main__
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs/reference/commands.md"
+
+HEAD = """\
+# Commands
+
+The texts of `daybreak COMMAND --help`. `./daybreak` in a checkout is the same command; it first installs what is missing.
+"""
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(
+        dict(action.choices)
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+
+
+def _document() -> str:
+    parser = __main__.build_parser()
+    sections = [("daybreak", parser)]
+    sections += [(f"daybreak {name}", sub) for name, sub in _subparsers(parser).items()]
+    return HEAD + "".join(
+        f"\n## {name}\n\n```\n{sub.format_help().rstrip()}\n```\n" for name, sub in sections
+    )
+
+
+def test_the_reference_is_what_help_prints(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = _document()
+    if os.environ.get("DAYBREAK_WRITE_DOCS"):
+        DOCUMENT.write_text(text)
+
+    # releases of Python differ in where they break lines
+    assert DOCUMENT.read_text().split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert not missing
