@@ -17,7 +17,8 @@ DOCUMENT = ROOT / "docs/reference/commands.md"
 HEAD = """\
 # Commands
 
-The texts of `daybreak COMMAND --help`. `./daybreak` in a checkout is the same command; it first installs what is missing.
+The texts of `daybreak COMMAND --help`. `./daybreak` in a checkout is the same command; it first installs what is
+missing.
 """
 
 

@@ -122,7 +122,7 @@ def operator_path(place: Home) -> Path:
     """
     try:
         place.links.mkdir(exist_ok=True)
-        for name in ("juju", "openstack", "daybreak", "daybreak-engine"):
+        for name in ("juju", "openstack", "daybreak", "daybreak-engine", "daybreak-images"):
             link = place.links / name
             if place.program(name).exists() and not link.is_symlink():
                 link.symlink_to(os.path.relpath(place.program(name), place.links))
