@@ -164,7 +164,7 @@ make_environment() {
     fi
     rm -f "$venv/daybreak-key"
     package_settings "$venv/bin/python"
-    logged "installing Python packages" "$remedy" "$venv/bin/uv" pip install --python "$venv/bin/python" --no-deps \
+    logged "installing Python packages" "$remedy" "$venv/bin/uv" pip sync --python "$venv/bin/python" \
         --only-binary :all: --require-hashes --compile-bytecode -r "$home/$lock"
     (cd "$home" && "$venv/bin/python" tools/link-packages "$venv" "$@")
     environment_key "$venv" "$lock" > "$venv/daybreak-key"
