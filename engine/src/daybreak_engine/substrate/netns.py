@@ -31,9 +31,7 @@ def listen(netns: Path, address: IPv4Address, port: int) -> socket.socket:
         SubstrateError: The namespace is gone, or the address is taken.
     """
     try:
-        return inside(
-            netns, lambda: socket.create_server((str(address), port), backlog=_BACKLOG)
-        )
+        return inside(netns, lambda: socket.create_server((str(address), port), backlog=_BACKLOG))
     except OSError as error:
         raise SubstrateError(
             f"cannot listen on {address}:{port} in {netns}: {error}",

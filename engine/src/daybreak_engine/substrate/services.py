@@ -88,6 +88,8 @@ def ruleset(services: Iterable[Service], plan: addresses.Plan) -> str:
         "    type filter hook prerouting priority filter; policy accept;",
         f"    ip daddr {plan.services} goto reject_now",
         f"    ip daddr {plan.load_balancers} goto reject_now",
+        # The router's own address is no route either, as the expression below counts.
+        f"    ip daddr {plan.gateway} accept",
         # No route means that no pod has this address (any more).
         f"    ip daddr {plan.pods} fib daddr oif missing goto reject_now",
         "  }",
