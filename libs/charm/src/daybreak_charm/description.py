@@ -121,7 +121,8 @@ class Process:
         group: Group it runs as.
         environment: Added to the container's own.
         checks: Enter the plan together with the process.
-        reload: What makes it read its files again in place: a signal (`SIGHUP`), or a program with its
+        reload: What makes it read its files again in place: a signal (`SIGHUP`), or a program with
+            its
             arguments, run as root in its container; None means that it cannot.
         kill_delay: Time between SIGTERM and SIGKILL; must be less than the pod's grace of 30 s.
         working_dir: Where it starts.
@@ -253,7 +254,7 @@ class Task:
     timeout: float = 300.0
 
 
-def _nothing(*_: Any) -> tuple[Any, ...]:
+def _nothing(*_: Any) -> Any:
     return ()
 
 
@@ -273,7 +274,9 @@ class Description(Generic[I]):
         tasks: Programs that run once; started together with the processes.
         after: Conditions that can only be asked when the processes run (a cluster that has formed,
             say).
-        publish: Writes what is offered; runs when every gate is open, also for non-leaders.
+        publish: Writes what is offered; runs when every gate is open, also for non-leaders. It may
+            answer
+            like a gate.
         ports: TCP ports to open.
         version: Version of the workload for `juju status`.
         hint: Text beside the status active.
@@ -289,7 +292,7 @@ class Description(Generic[I]):
     schema: Callable[[I], Schema] | None = None
     tasks: "Callable[[Context, I], Sequence[Task]]" = _nothing
     after: "Callable[[Context, I], Outcome] | None" = None
-    publish: "Callable[[Context, I], None]" = _nothing
+    publish: "Callable[[Context, I], Outcome | None]" = _nothing
     ports: Callable[[I], Sequence[int]] = _nothing
     version: Callable[[I], str] | None = None
     hint: Callable[[I], str] | None = None

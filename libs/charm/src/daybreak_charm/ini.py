@@ -15,8 +15,8 @@ class OverridesError(ValueError):
 def render(options: Options) -> str:
     """An INI file.
 
-    A value None leaves its option out, a tuple repeats it (oslo.config's multi-valued options), a list is
-    joined by commas. Sections and options keep their order.
+    A value None leaves its option out, a tuple repeats it (oslo.config's multi-valued options), a
+    list is joined by commas. Sections and options keep their order.
 
     Raises:
         ValueError: A value holds a line break, which would start another option.

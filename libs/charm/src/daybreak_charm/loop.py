@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, roll, tls
+from daybreak_charm import containers, roll, tls, urls
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
@@ -51,6 +51,7 @@ class DaybreakCharm(ops.CharmBase):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self.context = Context(self, self.effects)
+        self.inputs: Any = None
         self._outcomes: list[tuple[str, Outcome]] | None = None
         for bound in self.on.events().values():
             kind = bound.event_type
@@ -63,6 +64,16 @@ class DaybreakCharm(ops.CharmBase):
         framework.observe(self.on.remove, self._on_going)
 
     # --- events -----------------------------------------------------------------------------
+
+    def ask(self) -> list[tuple[str, Outcome]]:
+        """What the gates say, without acting; sets `inputs` if they could be read. For actions."""
+        if self._outcomes is None:
+            self._outcomes = self._evaluate()
+        return self._outcomes
+
+    def explain(self, outcomes: Sequence[tuple[str, Outcome]]) -> str:
+        """The status that these answers mean, as a text."""
+        return self._status(outcomes).message
 
     def _on_event(self, event: ops.EventBase) -> None:
         try:
@@ -88,10 +99,10 @@ class DaybreakCharm(ops.CharmBase):
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         if self._outcomes is None:
             try:
-                self._outcomes = self._evaluate()
+                self.ask()
             except pebble.ConnectionError:
                 self._outcomes = [("container", Waiting("a container is restarting", ""))]
-        event.add_status(self._status(self._outcomes))
+        event.add_status(self._status(self._outcomes or []))
 
     @staticmethod
     def _status(outcomes: Sequence[tuple[str, Outcome]]) -> ops.StatusBase:
@@ -132,6 +143,8 @@ class DaybreakCharm(ops.CharmBase):
         """
         wakers: dict[str, list[Waiter]] = {name: [] for name in self.description.containers}
         waiter = outcome.waker if isinstance(outcome, Waiting) else None
+        if not self.description.containers:
+            return False
         main = self.context.container(self.description.containers[0])
         if waiter == RETRY:
             if not main.can_connect():
@@ -181,7 +194,16 @@ class DaybreakCharm(ops.CharmBase):
         if isinstance(inputs, Waiting | Blocked):
             found.append(("inputs", inputs))
             return found
-        self._serve(inputs, found)
+        self.inputs = inputs
+        try:
+            self._serve(inputs, found)
+        except DatabaseUnreachableError as error:
+            if what.schema is None:
+                raise
+            logger.warning("the database is unreachable: %s", error)
+            where = what.schema(inputs).connect
+            waiter = Waiter("database", tcp=urls.host_port(where.host, where.port))
+            found.append(("database", Waiting("the database does not answer", waiter)))
         return found
 
     def _gates(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
@@ -206,7 +228,8 @@ class DaybreakCharm(ops.CharmBase):
         if context.acting:
             self._write(items)
         if what.schema:
-            found.append(("schema", self._schema_gate(what.schema(inputs))))
+            schema = what.schema(inputs)
+            found.append(("schema", migrate(context, schema, self._place(schema.container))))
             if not isinstance(found[-1][1], Ready):
                 return
         fresh = False
@@ -217,8 +240,8 @@ class DaybreakCharm(ops.CharmBase):
                 return
             fresh = turn
         for outcome in (
-            run_tasks(context, what.containers[0], what.tasks(context, inputs)),
-            wait_online(context, what.containers[0], processes, fresh=fresh),
+            run_tasks(context, self._place(None), what.tasks(context, inputs)),
+            wait_online(context, self._place(None), processes, fresh=fresh),
             what.after(context, inputs) if what.after else Ready(),
         ):
             if not isinstance(outcome, Ready):
@@ -226,7 +249,10 @@ class DaybreakCharm(ops.CharmBase):
                 return
         if context.acting:
             roll.ask(context, wanted=False)
-            what.publish(context, inputs)
+            published = what.publish(context, inputs)
+            if isinstance(published, Waiting | Blocked):
+                found.append(("publish", published))
+                return
             self._describe(inputs)
         found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
 
@@ -276,14 +302,6 @@ class DaybreakCharm(ops.CharmBase):
             mine = [item for item in items if self._place(item.container) == name]
             if mine and containers.write_all(self.context.container(name), mine, self.effects):
                 logger.info("files of %s written", name)
-
-    def _schema_gate(self, schema: Any) -> Outcome:
-        try:
-            return migrate(self.context, schema, self._place(schema.container))
-        except DatabaseUnreachableError as error:
-            logger.warning("the database is unreachable: %s", error)
-            where = f"{schema.connect.host}:{schema.connect.port}"
-            return Waiting("the database does not answer", Waiter("database", tcp=where))
 
     def _start(
         self, items: Sequence[File | Folder], processes: Sequence[Process]
@@ -362,4 +380,4 @@ class DaybreakCharm(ops.CharmBase):
             self.context.put_peer_unit(version=version)
 
     def _place(self, container: str | None) -> str:
-        return container or self.description.containers[0]
+        return container or next(iter(self.description.containers), "")

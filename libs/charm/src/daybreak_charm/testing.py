@@ -179,3 +179,45 @@ class TestCA:
         changed = dataclasses.replace(relation, remote_app_data=bag)
         others = {r for r in state.relations if r.id != relation.id}
         return dataclasses.replace(state, relations={*others, changed})
+
+
+class SqliteDatabase:
+    """A database for tests that understands what the library and the charms say to MariaDB."""
+
+    def __init__(self) -> None:
+        import sqlite3
+
+        self._raw = sqlite3.connect(":memory:", isolation_level=None)
+        self._raw.create_function("UNIX_TIMESTAMP", 0, lambda: 1_800_000_000)
+
+    @staticmethod
+    def _translate(sql: str) -> str:
+        return sql.replace("%s", "?").replace("INSERT IGNORE", "INSERT OR IGNORE")
+
+    def __del__(self) -> None:
+        self._raw.close()
+
+    def script(self, sql: str) -> None:
+        """Run statements that are written for SQLite."""
+        self._raw.executescript(sql)
+
+    def query(self, sql: str, *args: object) -> list[tuple[object, ...]]:
+        """Rows of a SELECT.
+
+        Raises:
+            NoSuchTableError: The table is not there.
+        """
+        import sqlite3
+
+        from daybreak_charm.schema import NoSuchTableError
+
+        try:
+            return self._raw.execute(self._translate(sql), args).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                raise NoSuchTableError from None
+            raise
+
+    def execute(self, sql: str, *args: object) -> int:
+        """Number of rows that a statement changed."""
+        return self._raw.execute(self._translate(sql), args).rowcount

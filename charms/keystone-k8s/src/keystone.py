@@ -1,0 +1,274 @@
+"""How Keystone runs: files and the process, made from the inputs alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote_plus
+
+from daybreak_charm import File, Folder, Process, ini, online, sizing, up, urls
+from daybreak_charm.description import OnChange
+from daybreak_charm.layout import Layout
+from daybreak_interfaces import domain_config, mysql_client
+
+PORT = 5000
+HEALTH_PORT = 5001
+CONF = "/etc/keystone"
+FERNET = f"{CONF}/fernet-keys"
+CREDENTIAL = f"{CONF}/credential-keys"
+DOMAINS = f"{CONF}/domains"
+DATABASE_CA = f"{CONF}/database-ca.pem"
+ACTIVE_KEYS = 4
+EXPIRED_WINDOW = 172800
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides how Keystone runs.
+
+    Attributes:
+        layout: What the image says of itself.
+        database: Database and user.
+        certificate: PEM with its chain.
+        key: PEM of the private key.
+        fernet_keys: Token keys by their number; the highest signs, 0 is the next to sign.
+        credential_keys: Keys of stored credentials, likewise.
+        region: Region of Keystone's own endpoints.
+        internal_url: URL for services, without `/v3`.
+        public_url: URL for users, without `/v3`.
+        prefix: Path that a gateway passes, such as `/openstack-keystone`.
+        size: Workers, threads and pools.
+        any_address: Address that means all of this unit's.
+        cache_servers: `host:port` of memcached servers, may be empty.
+        domains: Domains with drivers of their own.
+        overrides: The operator's options, checked.
+        policies: The operator's policies, checked.
+    """
+
+    layout: Layout
+    database: mysql_client.Answer
+    certificate: str = field(repr=False)
+    key: str = field(repr=False)
+    fernet_keys: Mapping[str, str] = field(repr=False)
+    credential_keys: Mapping[str, str] = field(repr=False)
+    admin_password: str = field(repr=False)
+    region: str
+    internal_url: str
+    public_url: str
+    prefix: str
+    size: sizing.ApiSize
+    any_address: str = ""
+    cache_servers: tuple[str, ...] = ()
+    domains: tuple[domain_config.Answer, ...] = ()
+    debug: bool = False
+    token_expiration: int = 3600
+    overrides: Mapping[str, Mapping[str, ini.Value]] = field(
+        default_factory=dict[str, dict[str, ini.Value]]
+    )
+    policies: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def interfaces(self) -> dict[str, str]:
+        """Keystone's own URLs in the catalogue, by interface."""
+        return {
+            "admin": f"{self.internal_url}/v3",
+            "internal": f"{self.internal_url}/v3",
+            "public": f"{self.public_url}/v3",
+        }
+
+
+def any_address(address: str | None) -> str:
+    """The address that means all addresses of a unit with this one."""
+    return "::" if address and ":" in address else "0.0.0.0"  # noqa: S104 - the gateway is in front
+
+
+def database_url(database: mysql_client.Answer) -> str:
+    """SQLAlchemy's URL of a database."""
+    host, port = urls.split_host_port(database.endpoints[0], 3306)
+    user = f"{quote_plus(database.username)}:{quote_plus(database.password)}"
+    tls = f"&ssl_ca={DATABASE_CA}" if database.tls_ca else ""
+    where = urls.host_port(host, port)
+    return f"mysql+pymysql://{user}@{where}/{database.database}?charset=utf8mb4{tls}"
+
+
+def options(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
+    """Options of keystone.conf, without the operator's."""
+    result: dict[str, dict[str, ini.Value]] = {
+        "DEFAULT": {"debug": inputs.debug},
+        "database": {
+            "connection": database_url(inputs.database),
+            "max_pool_size": inputs.size.pool_size,
+            "max_overflow": inputs.size.max_overflow,
+            "pool_timeout": sizing.DATABASE_TIMEOUT,
+            # Shorter than what servers and proxies allow an idle connection.
+            "connection_recycle_time": 280,
+        },
+        "token": {
+            "provider": "fernet",
+            "expiration": inputs.token_expiration,
+            "allow_expired_window": EXPIRED_WINDOW,
+        },
+        "fernet_tokens": {"key_repository": FERNET, "max_active_keys": ACTIVE_KEYS},
+        "fernet_receipts": {"key_repository": FERNET, "max_active_keys": ACTIVE_KEYS},
+        "credential": {"key_repository": CREDENTIAL},
+        "cache": {"enabled": bool(inputs.cache_servers)},
+        "oslo_policy": {"policy_file": f"{CONF}/policy.yaml"},
+    }
+    if inputs.cache_servers:
+        result["cache"] |= {
+            "backend": "dogpile.cache.pymemcache",
+            "memcache_servers": list(inputs.cache_servers),
+            # A cache that is gone must cost little: ask again after a while.
+            "enable_retry_client": True,
+            "retry_attempts": 1,
+            "socket_timeout": 1.0,
+            "hashclient_retry_attempts": 1,
+            "hashclient_dead_timeout": 30,
+        }
+    if inputs.domains:
+        result["identity"] = {
+            "domain_specific_drivers_enabled": True,
+            "domain_config_dir": DOMAINS,
+        }
+    return result
+
+
+def uwsgi(inputs: Inputs) -> str:
+    """The file of uwsgi.
+
+    The application is loaded before the workers are forked, so that the health listener, which the
+    master
+    answers, opens when Keystone can serve; it shares no worker with bcrypt. On SIGHUP the master
+    starts itself
+    again and reads the certificate; the listening socket stays open meanwhile.
+    """
+    any_host = urls.host(inputs.any_address)
+    mounts = ["/", *([inputs.prefix] if inputs.prefix else [])]
+    entries: list[tuple[str, object]] = [
+        ("https-socket", f"{any_host}:{PORT},{CONF}/tls.crt,{CONF}/tls.key,HIGH"),
+        ("stats", f"{any_host}:{HEALTH_PORT}"),
+        ("stats-http", "true"),
+        # Without them the answer would show requests with their tokens.
+        ("stats-no-cores", "true"),
+        ("stats-no-metrics", "true"),
+        ("stats-min", "true"),
+        *(("mount", f"{path}=keystone.wsgi.api:application") for path in mounts),
+        # A mount's path becomes SCRIPT_NAME, so that links in answers carry it.
+        ("manage-script-name", "true"),
+        ("master", "true"),
+        ("processes", inputs.size.workers),
+        ("threads", inputs.size.threads),
+        ("enable-threads", "true"),
+        ("single-interpreter", "true"),
+        ("need-app", "true"),
+        ("thunder-lock", "true"),
+        ("buffer-size", 65535),
+        ("die-on-term", "true"),
+        ("exit-on-reload", "false"),
+        # SIGTERM ends the requests in flight first.
+        ("hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
+        ("worker-reload-mercy", 15),
+        ("add-header", "Connection: close"),
+        ("disable-logging", "true"),
+        ("log-master", "false"),
+        ("procname-prefix-spaced", "keystone"),
+    ]
+    return "[uwsgi]\n" + "".join(f"{key} = {value}\n" for key, value in entries)
+
+
+def render(inputs: Inputs) -> list[File | Folder]:
+    """Keystone's files."""
+    user = inputs.layout.user
+
+    def own(path: str, content: str, on_change: OnChange = "restart") -> File:
+        return File(path, content, mode=0o640, group=user, on_change=on_change)
+
+    def key(folder: str, number: str, content: str) -> File:
+        return File(
+            f"{folder}/{number}", content, mode=0o600, user=user, group=user, on_change="none"
+        )
+
+    conf = ini.render(ini.merge(options(inputs), inputs.overrides))
+    items: list[File | Folder] = [
+        Folder(CONF, mode=0o750, user="root", group=user),
+        # Exclusive: a key that was rotated out must not verify anything any more.
+        Folder(FERNET, mode=0o700, user=user, group=user, exclusive=True),
+        Folder(CREDENTIAL, mode=0o700, user=user, group=user, exclusive=True),
+        *(key(FERNET, number, text) for number, text in sorted(inputs.fernet_keys.items())),
+        *(key(CREDENTIAL, number, text) for number, text in sorted(inputs.credential_keys.items())),
+        own(f"{CONF}/keystone.conf", conf),
+        own(f"{CONF}/uwsgi.ini", uwsgi(inputs)),
+        # oslo.policy reads its file again by itself. JSON is YAML.
+        own(
+            f"{CONF}/policy.yaml",
+            json.dumps(dict(inputs.policies), indent=1) + "\n",
+            on_change="none",
+        ),
+        own(f"{CONF}/tls.key", inputs.key, on_change="reload"),
+        own(f"{CONF}/tls.crt", inputs.certificate, on_change="reload"),
+    ]
+    if inputs.database.tls_ca:
+        items.append(own(DATABASE_CA, inputs.database.tls_ca))
+    if inputs.domains:
+        items.append(Folder(DOMAINS, mode=0o750, user="root", group=user, exclusive=True))
+        for domain in inputs.domains:
+            items.append(own(f"{DOMAINS}/keystone.{domain.domain}.conf", domain.config))
+            if domain.ca:
+                items.append(own(f"{DOMAINS}/{domain.domain}.ca.pem", domain.ca))
+    return items
+
+
+def processes(inputs: Inputs) -> list[Process]:
+    """The one process."""
+    health = f"http://127.0.0.1:{HEALTH_PORT}/"
+    user = inputs.layout.user
+    return [
+        Process(
+            "keystone",
+            f"{inputs.layout.program('uwsgi')} --ini {CONF}/uwsgi.ini",
+            user=user,
+            group=user,
+            checks=(online(http=health), up(http=health)),
+            reload="SIGHUP",
+        )
+    ]
+
+
+def manage(layout: Layout, *words: str) -> tuple[str, ...]:
+    """A command line of keystone-manage."""
+    return (layout.program("keystone-manage"), "--config-file", f"{CONF}/keystone.conf", *words)
+
+
+def bootstrap(inputs: Inputs) -> tuple[str, ...]:
+    """The command that makes the administrator and Keystone's own endpoints; the password is not in it."""
+    return manage(
+        inputs.layout,
+        "bootstrap",
+        "--bootstrap-username",
+        "admin",
+        "--bootstrap-project-name",
+        "admin",
+        "--bootstrap-service-name",
+        "keystone",
+        "--bootstrap-region-id",
+        inputs.region,
+        *(
+            word
+            for interface, url in sorted(inputs.interfaces().items())
+            for word in (f"--bootstrap-{interface}-url", url)
+        ),
+    )
+
+
+def openrc(inputs: Inputs, password: str) -> str:
+    """Text of a file that a shell reads before it runs `openstack`; the CA is the caller's to add."""
+    values = {
+        "OS_AUTH_TYPE": "password",
+        "OS_AUTH_URL": f"{inputs.public_url}/v3",
+        "OS_IDENTITY_API_VERSION": "3",
+        "OS_USERNAME": "admin",
+        "OS_PASSWORD": password,
+        "OS_USER_DOMAIN_NAME": "Default",
+        "OS_PROJECT_NAME": "admin",
+        "OS_PROJECT_DOMAIN_NAME": "Default",
+        "OS_REGION_NAME": inputs.region,
+    }
+    return "".join(f"export {key}='{value}'\n" for key, value in values.items())

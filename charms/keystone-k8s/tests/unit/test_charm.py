@@ -1,0 +1,402 @@
+import base64
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import charm
+import pytest
+from ops import testing
+
+from daybreak_charm.testing import (
+    SqliteDatabase,
+    TestCA,
+    assert_idempotent,
+    quiet_effects,
+    recorded,
+)
+
+CA = TestCA()
+HEADS = ["742c857f1dfb", "c88cdce8f248"]
+LAYOUT = {
+    "project": "keystone",
+    "release": "2026.1",
+    "version": "29.0.0",
+    "user": "keystone",
+    "bin": "/opt/openstack/bin",
+    "heads": {"keystone": HEADS},
+    "revisions": {"keystone": ["27e647c0fad4", *HEADS]},
+}
+TABLES = """
+CREATE TABLE alembic_version (version_num TEXT);
+CREATE TABLE project (id TEXT, name TEXT, domain_id TEXT, is_domain INT);
+CREATE TABLE local_user (user_id TEXT, domain_id TEXT, name TEXT);
+CREATE TABLE role (id TEXT, name TEXT, domain_id TEXT DEFAULT '<<null>>');
+CREATE TABLE assignment (type TEXT, actor_id TEXT, target_id TEXT, role_id TEXT);
+CREATE TABLE service (id TEXT, type TEXT, extra TEXT);
+CREATE TABLE endpoint (id TEXT, service_id TEXT, interface TEXT, region_id TEXT, url TEXT);
+"""
+
+
+class Cloud:
+    """Keystone as its database and its API show it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.database = SqliteDatabase()
+        self.calls: list[tuple[str, str]] = []
+        self.context = testing.Context(charm.KeystoneCharm, charm_root=Path(__file__).parents[2])
+
+    def migrate(self) -> None:
+        self.database.script(TABLES)
+        for head in HEADS:
+            self.database.execute("INSERT INTO alembic_version VALUES (%s)", head)
+
+    def bootstrap(self, url: str = "https://keystone-k8s.openstack.svc.cluster.local:5000") -> None:
+        run = self.database.execute
+        run("INSERT INTO project VALUES ('default', 'Default', '<<root>>', 1)")
+        run("INSERT INTO project VALUES ('p1', 'admin', 'default', 0)")
+        run("INSERT INTO local_user VALUES ('u1', 'default', 'admin')")
+        for role in ("admin", "service", "member"):
+            run("INSERT INTO role (id, name) VALUES (%s, %s)", f"r-{role}", role)
+        run("INSERT INTO service VALUES ('s1', 'identity', %s)", '{"name": "keystone"}')
+        for name in ("admin", "internal", "public"):
+            run(
+                "INSERT INTO endpoint VALUES (%s, 's1', %s, 'RegionOne', %s)",
+                f"e-{name}",
+                name,
+                f"{url}/v3",
+            )
+
+    # The API, as far as the charm uses it: what it makes shows in the database.
+    def create(self, kind: str, values: dict[str, Any]) -> str:
+        name = str(values.get("name", values.get("interface")))
+        self.calls.append((kind, name))
+        new = f"{kind}-{len(self.calls)}"
+        run = self.database.execute
+        if kind == "domain":
+            run("INSERT INTO project VALUES (%s, %s, '<<root>>', 1)", new, name)
+        elif kind == "project":
+            run("INSERT INTO project VALUES (%s, %s, %s, 0)", new, name, values["domain_id"])
+        elif kind == "user":
+            run("INSERT INTO local_user VALUES (%s, %s, %s)", new, values["domain_id"], name)
+        elif kind == "role":
+            run("INSERT INTO role (id, name) VALUES (%s, %s)", new, name)
+        elif kind == "service":
+            extra = json.dumps({"name": name})
+            run("INSERT INTO service VALUES (%s, %s, %s)", new, values["type"], extra)
+        elif kind == "endpoint":
+            row = (new, values["service_id"], name, values["region"], values["url"])
+            run("INSERT INTO endpoint VALUES (%s, %s, %s, %s, %s)", *row)
+        return new
+
+    def grant(self, user: str, project: str, role: str) -> None:
+        self.calls.append(("grant", role))
+        run = self.database.execute
+        run("INSERT INTO assignment VALUES ('UserProject', %s, %s, %s)", user, project, role)
+
+    def update(self, kind: str, thing: str, values: dict[str, Any]) -> None:
+        self.calls.append(("update", thing))
+        self.database.execute("UPDATE endpoint SET url = %s WHERE id = %s", values["url"], thing)
+
+    def delete(self, kind: str, thing: str) -> None:
+        self.calls.append(("delete", thing))
+        self.database.execute("DELETE FROM local_user WHERE user_id = %s", thing)
+
+    def container(self, **changes: Any) -> testing.Container:
+        mounts: dict[str, testing.Mount] = {}
+        for name, path in {
+            "etc": "/etc/keystone",
+            "run": "/run/daybreak",
+            "share": "/usr/share/daybreak",
+        }.items():
+            source = self.folder / name
+            source.mkdir(exist_ok=True)
+            source.chmod(0o750)
+            mounts[name] = testing.Mount(location=path, source=source)
+        (self.folder / "share" / "layout.json").write_text(json.dumps(LAYOUT))
+        execs = {
+            testing.Exec(["/opt/openstack/bin/keystone-manage"]),
+        }
+        return testing.Container(
+            "keystone", can_connect=True, mounts=mounts, execs=execs, **changes
+        )
+
+    def state(self, *relations: Any, **changes: Any) -> testing.State:
+        """Everything but the answers of Keystone itself is there."""
+        secret = testing.Secret({"username": "k1", "password": "db-s3cret"}, owner=None)
+        bag = {"database": "keystone", "endpoints": "db.example:3306", "secret-user": secret.id}
+        asked = self.context.run(
+            self.context.on.update_status(),
+            testing.State(
+                leader=True,
+                model=testing.Model(name="openstack"),
+                planned_units=1,
+                containers={self.container()},
+                relations={
+                    testing.PeerRelation("peers"),
+                    testing.Relation("database", remote_app_data=bag),
+                    testing.Relation("certificates"),
+                    *relations,
+                },
+                secrets={secret},
+                **changes,
+            ),
+        )
+        return CA.answer(asked)
+
+    def run(self, state: testing.State) -> testing.State:
+        return self.context.run(self.context.on.update_status(), state)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    made = Cloud(tmp_path)
+    monkeypatch.setattr(charm.KeystoneCharm, "effects", quiet_effects(database=made.database))
+    monkeypatch.setattr("api.Api", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def running(cloud: Cloud) -> testing.State:
+    state = cloud.state()
+    cloud.migrate()
+    cloud.bootstrap()
+    return state
+
+
+def test_an_empty_database_is_migrated_once(cloud: Cloud) -> None:
+    out = cloud.run(cloud.state())
+    plan = out.get_container("keystone").plan
+    assert "db_sync" in plan.services["migrate-keystone"].command
+    assert "keystone" not in plan.services
+    assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
+    assert plan.checks["wait-migrate-keystone"].threshold == 1
+    cloud.migrate()
+    cloud.bootstrap()
+    with recorded() as writes:
+        after = cloud.run(out)
+    assert after.unit_status == testing.ActiveStatus()
+    assert not any("db_sync" in word for words in writes.commands for word in words)
+
+
+def test_the_other_units_lease_is_respected(cloud: Cloud) -> None:
+    from daybreak_charm import schema
+
+    state = cloud.state()
+    schema.take(cloud.database, "keystone", "keystone-k8s/7")
+    out = cloud.run(state)
+    assert out.unit_status == testing.WaitingStatus("keystone-k8s/7 migrates the schema")
+    assert "migrate-keystone" not in out.get_container("keystone").plan.services
+
+
+def test_an_unknown_schema_blocks(cloud: Cloud) -> None:
+    state = cloud.state()
+    cloud.database.script(TABLES)
+    cloud.database.execute("INSERT INTO alembic_version VALUES ('ffffffffffff')")
+    out = cloud.run(state)
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "ffffffffffff" in out.unit_status.message
+
+
+def test_bootstrap_runs_when_an_endpoint_is_missing_and_tells_no_password(cloud: Cloud) -> None:
+    state = cloud.state()
+    cloud.migrate()
+    with recorded() as writes:
+        cloud.run(state)
+    commands = [words for words in writes.commands if "bootstrap" in words]
+    assert len(commands) == 1
+    assert "https://keystone-k8s.openstack.svc.cluster.local:5000/v3" in commands[0]
+    assert "--bootstrap-password" not in commands[0]
+
+
+def test_only_the_leader_bootstraps(cloud: Cloud) -> None:
+    state = cloud.run(cloud.state())
+    cloud.migrate()
+    with recorded() as writes:
+        cloud.run(dataclasses.replace(state, leader=False))
+    assert not [words for words in writes.commands if "bootstrap" in words]
+
+
+def test_the_second_run_writes_nothing(cloud: Cloud, running: testing.State) -> None:
+    assert_idempotent(cloud.context, cloud.context.on.update_status(), running)
+
+
+def test_files_and_plan(cloud: Cloud, running: testing.State) -> None:
+    out = cloud.run(running)
+    assert out.unit_status == testing.ActiveStatus()
+    etc = cloud.folder / "etc"
+    conf = (etc / "keystone.conf").read_text()
+    assert "mysql+pymysql://k1:db-s3cret@db.example:3306/keystone?charset=utf8mb4" in conf
+    assert sorted(p.name for p in (etc / "fernet-keys").iterdir()) == ["0", "1"]
+    assert (etc / "fernet-keys").stat().st_mode & 0o777 == 0o700
+    key = (etc / "fernet-keys" / "1").read_text()
+    assert len(base64.urlsafe_b64decode(key)) == 32
+    assert "mount = /openstack-keystone-k8s=" in (etc / "uwsgi.ini").read_text()
+    plan = out.get_container("keystone").plan
+    assert plan.services["keystone"].command.startswith("/opt/openstack/bin/uwsgi ")
+    assert plan.checks["online"].http == {"url": "http://127.0.0.1:5001/"}
+    assert out.opened_ports == {testing.TCPPort(5000)}
+    assert out.workload_version == "29.0.0"
+
+
+def test_a_key_that_was_rotated_out_is_removed(cloud: Cloud, running: testing.State) -> None:
+    out = cloud.run(running)
+    old = cloud.folder / "etc" / "fernet-keys" / "7"
+    old.write_text("old")
+    cloud.run(out)
+    assert not old.exists()
+
+
+def test_no_secret_in_any_databag(cloud: Cloud, running: testing.State) -> None:
+    out = cloud.run(running)
+    bags = json.dumps([[r.local_app_data, r.local_unit_data] for r in out.relations])
+    secrets = [v for s in out.secrets for v in (s.latest_content or {}).values() if len(v) > 12]
+    assert secrets
+    assert not [value for value in secrets if value in bags]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("token: {expirationn: 60}", "did you mean expiration?"),
+        ("tokenn: {expiration: 60}", "did you mean token?"),
+        ("[token]\nexpiration = soon\n", "a whole number"),
+        ("- 1", "section"),
+    ],
+)
+def test_wrong_overrides_are_refused(
+    cloud: Cloud, running: testing.State, text: str, said: str
+) -> None:
+    out = cloud.run(dataclasses.replace(running, config={"config-overrides": text}))
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert said in out.unit_status.message
+
+
+def test_right_overrides_are_merged_last(cloud: Cloud, running: testing.State) -> None:
+    config = {"config-overrides": "token: {expiration: 7200}"}
+    cloud.run(dataclasses.replace(running, config=config))
+    assert "expiration = 7200" in (cloud.folder / "etc" / "keystone.conf").read_text()
+
+
+def test_policies_are_checked_and_rendered(cloud: Cloud, running: testing.State) -> None:
+    wrong = {"policy-overrides": "identity:create_usr: '!'"}
+    out = cloud.run(dataclasses.replace(running, config=wrong))
+    assert "did you mean identity:create_user?" in out.unit_status.message
+    right = {"policy-overrides": "identity:create_user: '!'"}
+    cloud.run(dataclasses.replace(running, config=right))
+    policies = json.loads((cloud.folder / "etc" / "policy.yaml").read_text())
+    assert policies == {"identity:create_user": "!"}
+
+
+@pytest.mark.parametrize("release", ["2025.1", "2026.1"])
+def test_every_option_that_is_rendered_exists_in_each_release(
+    cloud: Cloud, running: testing.State, release: str
+) -> None:
+    cache = testing.Relation("cache", remote_units_data={0: {"server": "m:11211"}})
+    domain = {
+        "domain-name": "corp",
+        "config-contents": base64.b64encode(b"[ldap]\nurl = ldap://x\n").decode(),
+    }
+    config = testing.Relation("domain-config", remote_app_data=domain)
+    layout = cloud.folder / "share" / "layout.json"
+    layout.write_text(json.dumps({**LAYOUT, "release": release}))
+    state = dataclasses.replace(running, relations={*running.relations, cache, config})
+    out = cloud.run(state)
+    assert out.unit_status == testing.ActiveStatus()
+    conf = (cloud.folder / "etc" / "keystone.conf").read_text()
+    assert "memcache_servers = m:11211" in conf
+    assert (cloud.folder / "etc" / "domains" / "keystone.corp.conf").exists()
+    assert ("domain", "corp") in cloud.calls
+
+
+def client(**changes: str) -> testing.Relation:
+    endpoint = {
+        "service_name": "placement",
+        "type": "placement",
+        "description": "OpenStack Placement API",
+        "internal_url": "https://internal/p",
+        "public_url": "https://public/p",
+        "admin_url": "https://internal/p",
+    }
+    bag = {"region": "RegionOne", "service-endpoints": json.dumps([endpoint]), **changes}
+    return testing.Relation(
+        "identity-service", remote_app_name="placement-k8s", remote_app_data=bag
+    )
+
+
+def test_a_service_gets_its_user_and_endpoints(cloud: Cloud) -> None:
+    relation = client(**{"extra-roles": '["decrypter"]'})
+    state = cloud.state(relation)
+    cloud.migrate()
+    cloud.bootstrap()
+    out = assert_idempotent(cloud.context, cloud.context.on.update_status(), state)
+    bag = out.get_relation(relation.id).local_app_data
+    user = next(name for kind, name in cloud.calls if kind == "user")
+    assert user.startswith("svc_placement_k8s_")
+    assert ("role", "decrypter") in cloud.calls
+    assert [n for k, n in cloud.calls if k == "endpoint"] == ["internal", "public", "admin"]
+    secret = next(s for s in out.secrets if s.id == bag["service-credentials"])
+    assert (secret.latest_content or {})["username"] == user
+    assert secret.remote_grants
+    assert bag["internal-auth-url"].endswith(":5000/v3")
+    assert json.loads(bag["processed-extra-roles"]) == ["decrypter"]
+
+
+def test_the_user_of_a_client_that_is_gone_is_deleted(cloud: Cloud) -> None:
+    relation = client()
+    state = cloud.state(relation)
+    cloud.migrate()
+    cloud.bootstrap()
+    out = cloud.run(state)
+    others = {r for r in out.relations if r.id != relation.id}
+    cloud.run(dataclasses.replace(out, relations=others))
+    assert cloud.calls[-1][0] == "delete"
+
+
+def test_credentials_without_endpoints(cloud: Cloud) -> None:
+    relation = testing.Relation(
+        "identity-credentials", remote_app_name="horizon", remote_app_data={"username": "horizon"}
+    )
+    state = cloud.state(relation)
+    cloud.migrate()
+    cloud.bootstrap()
+    bag = cloud.run(state).get_relation(relation.id).local_app_data
+    assert bag["api-version"] == "3"
+    assert bag["user-domain-name"] == "service_domain"
+
+
+def test_urls_come_from_the_gateway(cloud: Cloud) -> None:
+    url = "https://gateway.openstack.svc.cluster.local/openstack-keystone-k8s"
+    relations = [
+        testing.Relation(name, remote_app_data={"ingress": json.dumps({"url": url})})
+        for name in ("ingress-internal", "ingress-public")
+    ]
+    state = cloud.state(*relations)
+    cloud.migrate()
+    cloud.bootstrap(url)
+    out = cloud.run(state)
+    assert out.unit_status == testing.ActiveStatus()
+    bag = out.get_relation(relations[0].id).local_app_data
+    assert json.loads(bag["scheme"]) == "https"
+    assert json.loads(bag["healthcheck_params"])["port"] == 5001
+    cloud.context.run(cloud.context.on.action("get-admin-account"), out)
+    results = cloud.context.action_results or {}
+    assert results["public-endpoint"] == f"{url}/v3"
+    assert "OS_PASSWORD" in results["openrc"]
+
+
+def test_the_account_is_refused_before_there_is_one(cloud: Cloud) -> None:
+    state = testing.State(leader=True, containers={cloud.container()})
+    with pytest.raises(testing.ActionFailed):
+        cloud.context.run(cloud.context.on.action("get-admin-account"), state)
+
+
+def test_a_database_that_does_not_answer_is_waited_for(
+    cloud: Cloud, running: testing.State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charm.KeystoneCharm, "effects", quiet_effects(database=None))
+    out = cloud.run(running)
+    assert out.unit_status == testing.WaitingStatus("the database does not answer")
+    check = out.get_container("keystone").plan.checks["wait-database"]
+    assert check.tcp == {"host": "db.example", "port": 3306}
