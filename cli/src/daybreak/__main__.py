@@ -329,7 +329,12 @@ def _destroy(options: argparse.Namespace, instance: Instance) -> int:
         raise DaybreakError(
             "containers and networks need root", remedy="Run the command as root, or with sudo."
         )
-    notes = cloud.destroy(instance, places.home(os.environ), purge=options.purge)
+    notes = cloud.destroy(
+        instance,
+        places.home(os.environ),
+        output.reporter(options.format),
+        purge=options.purge,
+    )
     if text:
         for note in notes:
             print(f"note: {note}")

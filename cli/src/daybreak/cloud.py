@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +16,16 @@ from .errors import DaybreakError
 from .places import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jubilant.statustypes import Status
 
+    from .output import Reporter
     from .places import Home, Instance
     from .waiting import UnitView
+
+END_SECONDS = 60
+"""How long the charms may take to end their work."""
 
 ROLES = {
     "keystone-k8s": "identity",
@@ -186,7 +192,7 @@ def others(instance: Instance) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in parent.iterdir() if p.is_dir() and p.name != instance.name))
 
 
-def destroy(instance: Instance, home: Home, *, purge: bool) -> tuple[str, ...]:
+def destroy(instance: Instance, home: Home, report: Reporter, *, purge: bool) -> tuple[str, ...]:
     """Remove an instance, also one that was only half made; what is not there is no error.
 
     Returns:
@@ -202,21 +208,16 @@ def destroy(instance: Instance, home: Home, *, purge: bool) -> tuple[str, ...]:
         )
     notes: list[str] = []
     if (instance.run / "engine.sock").exists():
-        juju = jubilant.Juju(cli_binary=home.program("juju"))
-        try:
-            juju.destroy_model(MODEL, destroy_storage=True, force=True, timeout=60)
-        except jubilant.CLIError as error:
-            text = (error.stderr or "").strip()
-            if "not found" not in text:
-                notes.append(f"the model was not removed in an orderly way: {text}")
-    shared = (
-        [instance.cache, Path(tools.engine_paths(instance, home)["podman_runroot"])]
-        if purge
-        else []
-    )
-    tools.remove_engine(instance, home)
+        with _step(report, "End the model"):
+            notes += _end_model(home, report)
+    shared: list[Path] = []
+    if purge:
+        shared = [instance.cache, Path(tools.engine_paths(instance, home)["podman_runroot"])]
+    with _step(report, "Remove the instance"):
+        tools.remove_engine(instance, home)
     for directory in shared:
-        _remove_tree(directory)
+        with _step(report, f"Remove {directory}"):
+            _remove_tree(directory)
     left = [path for path in (instance.state, instance.run, *shared) if path.exists()]
     if left:
         raise DaybreakError(
@@ -224,6 +225,34 @@ def destroy(instance: Instance, home: Home, *, purge: bool) -> tuple[str, ...]:
             remedy="Run the command again; if it stays, look for mounts below these directories.",
         )
     return tuple(notes)
+
+
+@contextlib.contextmanager
+def _step(report: Reporter, title: str) -> Iterator[None]:
+    started = time.monotonic()
+    report.begin(title)
+    mark = "failed"
+    try:
+        yield
+        mark = "done"
+    finally:
+        report.end(mark, title, "", time.monotonic() - started)
+
+
+def _end_model(home: Home, report: Reporter) -> Iterator[str]:
+    """Let charms and storage end in Juju's way; what resists is removed with the instance."""
+    words = ("--no-prompt", "--destroy-storage", "--force", "--timeout", f"{END_SECONDS}s")
+    try:
+        programs.follow(
+            [home.program("juju"), "destroy-model", MODEL, *words],
+            report.line,
+            what="end the model",
+            remedy="",
+        )
+    except DaybreakError as error:
+        text = "\n".join(error.details)
+        if "not found" not in text:
+            yield f"the model was not removed in an orderly way: {text}"
 
 
 def _remove_tree(directory: Path) -> None:

@@ -131,7 +131,8 @@ class Terminal:
         table.add_row(f"{seconds:.0f}s", f"{done} of {len(progress.units)} ready", "")
         for unit in progress.units:
             state = Text(unit.state, style=_COLOURS.get(unit.state, ""))
-            table.add_row(Text(unit.name), state, Text(unit.message))
+            doing = "" if unit.agent == "idle" else unit.agent
+            table.add_row(Text(unit.name), state, Text(unit.message or doing))
         self._spinner.update(table)
 
     def end(self, mark: str, title: str, detail: str, seconds: float | None) -> None:

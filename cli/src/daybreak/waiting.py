@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnitView:
-    """One unit, or an application that has none yet, as its operator sees it."""
+    """One unit, or an application that has none yet, as its operator sees it.
+
+    Attributes:
+        state: Workload status, such as `active`.
+        message: What the charm says about it.
+        agent: What Juju does for it: `idle`, or `running config-changed hook`.
+    """
 
     name: str
     state: str
@@ -84,8 +90,8 @@ def _application(name: str, app: AppStatus) -> Iterable[UnitView]:
         UnitView(
             unit_name,
             unit.workload_status.current or "unknown",
-            unit.workload_status.message or unit.juju_status.message or "",
-            unit.juju_status.current or "",
+            unit.workload_status.message or "",
+            unit.juju_status.message or unit.juju_status.current or "",
         )
         for unit_name, unit in sorted(app.units.items(), key=lambda item: _ordinal(item[0]))
     ]
