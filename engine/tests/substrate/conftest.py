@@ -139,7 +139,7 @@ def leftovers(instance: Instance) -> set[str]:
         *lines("ip", "-oneline", "link"),
         *lines("ip", "route", "show", "table", "all"),
         *Path("/proc/self/mountinfo").read_text().splitlines(),
-        *lines("ps", "-eo", "args"),
+        *lines("ps", "-ewwo", "args"),
     ]
     found = {line for line in seen if any(mark in line for mark in marks)}
     found.update(str(path) for path in Path("/sys/fs/cgroup").glob(f"*{instance.cgroup}"))
