@@ -106,13 +106,12 @@ class Cloud:
     def container(self, **changes: Any) -> testing.Container:
         mounts: dict[str, testing.Mount] = {}
         for name, path in {
-            "etc": "/etc/keystone",
+            "etc": "/etc",
             "run": "/run/daybreak",
             "share": "/usr/share/daybreak",
         }.items():
             source = self.folder / name
             source.mkdir(exist_ok=True)
-            source.chmod(0o750)
             mounts[name] = testing.Mount(location=path, source=source)
         (self.folder / "share" / "layout.json").write_text(json.dumps(LAYOUT))
         execs = {
@@ -225,7 +224,7 @@ def test_the_second_run_writes_nothing(cloud: Cloud, running: testing.State) -> 
 def test_files_and_plan(cloud: Cloud, running: testing.State) -> None:
     out = cloud.run(running)
     assert out.unit_status == testing.ActiveStatus()
-    etc = cloud.folder / "etc"
+    etc = cloud.folder / "etc" / "keystone"
     conf = (etc / "keystone.conf").read_text()
     assert "mysql+pymysql://k1:db-s3cret@db.example:3306/keystone?charset=utf8mb4" in conf
     assert sorted(p.name for p in (etc / "fernet-keys").iterdir()) == ["0", "1"]
@@ -242,7 +241,7 @@ def test_files_and_plan(cloud: Cloud, running: testing.State) -> None:
 
 def test_a_key_that_was_rotated_out_is_removed(cloud: Cloud, running: testing.State) -> None:
     out = cloud.run(running)
-    old = cloud.folder / "etc" / "fernet-keys" / "7"
+    old = cloud.folder / "etc" / "keystone" / "fernet-keys" / "7"
     old.write_text("old")
     cloud.run(out)
     assert not old.exists()
@@ -276,7 +275,7 @@ def test_wrong_overrides_are_refused(
 def test_right_overrides_are_merged_last(cloud: Cloud, running: testing.State) -> None:
     config = {"config-overrides": "token: {expiration: 7200}"}
     cloud.run(dataclasses.replace(running, config=config))
-    assert "expiration = 7200" in (cloud.folder / "etc" / "keystone.conf").read_text()
+    assert "expiration = 7200" in (cloud.folder / "etc" / "keystone" / "keystone.conf").read_text()
 
 
 def test_policies_are_checked_and_rendered(cloud: Cloud, running: testing.State) -> None:
@@ -285,7 +284,7 @@ def test_policies_are_checked_and_rendered(cloud: Cloud, running: testing.State)
     assert "did you mean identity:create_user?" in out.unit_status.message
     right = {"policy-overrides": "identity:create_user: '!'"}
     cloud.run(dataclasses.replace(running, config=right))
-    policies = json.loads((cloud.folder / "etc" / "policy.yaml").read_text())
+    policies = json.loads((cloud.folder / "etc" / "keystone" / "policy.yaml").read_text())
     assert policies == {"identity:create_user": "!"}
 
 
@@ -304,9 +303,9 @@ def test_every_option_that_is_rendered_exists_in_each_release(
     state = dataclasses.replace(running, relations={*running.relations, cache, config})
     out = cloud.run(state)
     assert out.unit_status == testing.ActiveStatus()
-    conf = (cloud.folder / "etc" / "keystone.conf").read_text()
+    conf = (cloud.folder / "etc" / "keystone" / "keystone.conf").read_text()
     assert "memcache_servers = m:11211" in conf
-    assert (cloud.folder / "etc" / "domains" / "keystone.corp.conf").exists()
+    assert (cloud.folder / "etc" / "keystone" / "domains" / "keystone.corp.conf").exists()
     assert ("domain", "corp") in cloud.calls
 
 
