@@ -375,7 +375,10 @@ class DaybreakCharm(ops.CharmBase):
         if ports := tuple(self.description.ports(inputs)):
             self.unit.set_ports(*ports)
         version = self.description.version(inputs) if self.description.version else ""
-        if version and self.context.peer_unit.get("version") != version:
+        # Juju takes the version of an application from its leader only.
+        if not version or not self.unit.is_leader():
+            return
+        if self.context.peer_unit.get("version") != version:
             self.unit.set_workload_version(version)
             self.context.put_peer_unit(version=version)
 
