@@ -1,5 +1,6 @@
 """Models: add, destroy, list, show, configure."""
 
+import functools
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 
@@ -7,7 +8,7 @@ from daybreak_engine import errors
 from daybreak_engine.model import applications, models, units
 from daybreak_engine.model.store import Transaction
 
-from . import output, settings, views
+from . import output, scaling, settings, views
 from .command import Call, Command, format_flag, model_named, short_name
 from .deps import Deps, Err, Out, Output
 from .failures import CommandError, UsageError
@@ -35,7 +36,15 @@ async def add_model(call: Call) -> AsyncIterator[Output]:
     if name in present:
         raise errors.ExistsError(f"model admin/{name} already exists (already exists)")
     config = _parsed_config(_pairs(call.parsed.items("config"), call))
-    deps = await call.engine.add_model(name)
+    try:
+        deps = await call.engine.add_model(name)
+    except errors.ExistsError as error:
+        # Callers take "already exists" for "it is there": here another one is in the way.
+        raise CommandError(
+            f'cannot add model "{name}": this instance of the engine keeps the model '
+            f'"{", ".join(present)}"',
+            remedy="choose another instance (DAYBREAK_INSTANCE=name), or juju destroy-model it",
+        ) from error
     if config:
         with deps.store.transaction() as tx:
             models.set_config(tx, config)
@@ -215,24 +224,37 @@ async def destroy_model(call: Call) -> AsyncIterator[Output]:
             if app.life == "alive":
                 applications.destroy(tx, app.name)
     deps.wake()
-    yield Err("\nWaiting for model to be removed")
+    force = call.parsed.on("force")
     timeout = call.parsed.seconds("timeout")
-    if call.parsed.on("force") and timeout is None:
+    if force and timeout is None:
         # Without an answer the last hooks of a broken charm must not keep the model for ever.
         timeout = 60.0
-    gone = await deps.wait(lambda: _emptied(deps), timeout)
-    if gone is None and not call.parsed.on("force"):
-        left = ", ".join(unit.name for unit in units.all_(deps.store.read()))
+    deadline = None if timeout is None else deps.now().timestamp() + timeout
+    left = len(applications.all_(deps.store.read()))
+    while left:
+        yield Err(f"\nWaiting for model to be removed, {left} application(s)...")
+        rest = None if deadline is None else max(0.0, deadline - deps.now().timestamp())
+        if await deps.wait(functools.partial(_moved, deps, left, force), rest) is None:
+            break
+        if force:
+            with deps.store.transaction() as tx:
+                scaling.pass_over_failures(tx, units.all_(tx))
+        left = len(applications.all_(deps.store.read()))
+    if left and not force:
+        names = ", ".join(unit.name for unit in units.all_(deps.store.read()))
         raise CommandError(
-            f"timed out waiting for the model to be removed; left: {left}",
+            f"timed out waiting for the model to be removed; left: {names}",
             remedy='see "juju status", or repeat with --force',
         )
     await call.engine.remove_model(name, keep_storage=call.parsed.on("release-storage"))
     yield Err("\nModel destroyed.\n")
 
 
-def _emptied(deps: Deps) -> bool | None:
-    return None if applications.all_(deps.store.read()) else True
+def _moved(deps: Deps, before: int, force: bool) -> bool | None:
+    """Return True when an application is gone, or (with --force) a hook has failed."""
+    tx = deps.store.read()
+    gone = len(applications.all_(tx)) < before
+    return True if gone or (force and scaling.stuck(tx, units.all_(tx))) else None
 
 
 async def list_models(call: Call) -> AsyncIterator[Output]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 API_PORT = 443
+CLOSE_SECONDS = 5.0
+"""How long open requests and running hooks may delay the end of the daemon."""
 
 
 class ModelDeps:
@@ -168,14 +170,18 @@ async def run(instance: Instance) -> None:
         await cluster.start()
         runner = await server.serve(instance, Engine(cluster, podman))
         await end.wait()
-        await runner.cleanup()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await runner.cleanup()
+                await api.stop()
+                await cluster.close()
     finally:
-        await cluster.close()
-        await api.stop()
         store.close()
-    if orphaned.done() and not orphaned.cancelled():
+    if orphaned.done():
         supervisor.restart_supervisor(instance)
-    orphaned.cancel()
+    # Whatever still hangs must not keep the next daemon waiting; what is not committed is decided again.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _await_parent(end: asyncio.Event) -> None:

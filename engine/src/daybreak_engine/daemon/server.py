@@ -24,7 +24,9 @@ async def serve(instance: Instance, engine: deps.Engine) -> web.AppRunner:
 
     application.router.add_post("/v1/command", command)
     # A client that goes away (Ctrl-C) must end what its command waits for.
-    runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(
+        application, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+    )
     await runner.setup()
     instance.daemon_socket.unlink(missing_ok=True)
     await web.UnixSite(runner, os.fspath(instance.daemon_socket)).start()

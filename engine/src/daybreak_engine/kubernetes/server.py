@@ -98,7 +98,7 @@ class Server:
         """Serve on a listening socket."""
         app = web.Application(client_max_size=_BODY_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener, ssl_context=tls).start()
         self._runner = runner
