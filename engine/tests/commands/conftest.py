@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
+from daybreak_engine import errors
 from daybreak_engine.commands import deps, dispatch
 from daybreak_engine.model import Store, models, open_store
 
@@ -162,6 +163,8 @@ class FakeEngine:
         return self.present
 
     async def add_model(self, name: str) -> FakeDeps:
+        if self.present:
+            raise errors.ExistsError("model already exists")
         store = open_store(None, clock=self.clock)
         with store.transaction() as tx:
             models.create(tx, name, uuid_="7381af0b-05db-42cf-8c33-5369bd599a11")

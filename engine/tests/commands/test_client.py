@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -216,22 +216,19 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(served: Server, bare: Cloud) -
 def test_it_starts_quickly(
     served: Server, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
+    """Processor time, not time on the clock: other work on the machine must not matter."""
     del served
-    command = [sys.executable, "-S", client.__file__, "version"]
-    times: list[float] = []
-    for _ in range(10):
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
-    record_testsuite_property("juju_version_seconds", min(times))
-    bare = min(_bare() for _ in range(5))
-    assert min(times) < bare + 0.05
+    bare = min(_cpu("-c", "pass") for _ in range(5))
+    once = min(_cpu(client.__file__, "version") for _ in range(5))
+    record_testsuite_property("juju_version_cpu_seconds", once)
+    assert once < bare * 3, f"{once * 1000:.0f} ms, Python alone takes {bare * 1000:.0f} ms"
 
 
-def _bare() -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-S", "-c", "pass"], check=True)
-    return time.perf_counter() - began
+def _cpu(*argv: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-S", *argv], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_a_long_root_still_fits_a_socket_address(

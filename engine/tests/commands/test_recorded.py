@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daybreak_engine.model import applications, config, leadership, models, units
+from daybreak_engine.model import applications, config, leadership, models, statuses, units
 
 from .conftest import DEPLOY_ALPHA, DEPLOY_BETA, Answer, Cloud
 
@@ -514,7 +514,9 @@ def test_destroy_model_returns_when_all_is_gone(demo: Cloud) -> None:
 
     deps.on_wait.append(removed)
     answer = demo.ok("destroy-model", "fmt-demo", "--no-prompt", "--destroy-storage", "--force")
-    assert answer.err.startswith("Destroying model\n\nWaiting for model to be removed")
+    assert answer.err.startswith(
+        "Destroying model\n\nWaiting for model to be removed, 2 application(s)..."
+    )
     assert answer.err.endswith("\nModel destroyed.\n")
     assert demo.engine.removed == [("fmt-demo", False)]
 
@@ -526,6 +528,44 @@ def test_destroy_model_that_does_not_end(demo: Cloud) -> None:
     assert demo.engine.removed == []
     demo.ok("destroy-model", "fmt-demo", "--no-prompt", "--force", "--release-storage")
     assert demo.engine.removed == [("fmt-demo", True)]
+
+
+def test_destroy_model_with_force_goes_on_when_hooks_fail(demo: Cloud) -> None:
+    deps = demo.deps
+
+    def fail() -> None:
+        with deps.store.transaction() as tx:
+            for unit in units.all_(tx):
+                statuses.put(tx, unit.name, "error", "error", 'hook failed: "stop"')
+
+    def go_on() -> None:
+        with deps.store.transaction() as tx:
+            for unit in units.all_(tx):
+                assert unit.resolved == "no-retry"
+                units.remove(tx, unit.name)
+            applications.finish_removals(tx)
+
+    deps.on_wait += [fail, go_on]
+    demo.ok("destroy-model", "fmt-demo", "--no-prompt", "--force")
+    assert not deps.on_wait
+
+
+def test_one_instance_keeps_one_model(demo: Cloud) -> None:
+    answer = demo("add-model", "other")
+    assert answer.code == 1
+    assert "already exists" not in answer.err
+    assert 'keeps the model "fmt-demo"\nchoose another instance' in answer.err
+
+
+def test_force_passes_over_failed_hooks_of_what_goes(demo: Cloud) -> None:
+    with demo.deps.store.transaction() as tx:
+        for name in ("alpha/0", "alpha/1"):
+            statuses.put(tx, name, "error", "error", 'hook failed: "start"')
+    demo.ok("remove-unit", "alpha", "--num-units", "1", "--force")
+    tx = demo.deps.store.read()
+    assert [unit.resolved for unit in units.of(tx, "alpha")] == ["", "no-retry"]
+    demo.ok("remove-application", "alpha", "--force")
+    assert [unit.resolved for unit in units.of(tx, "alpha")] == ["no-retry", "no-retry"]
 
 
 def test_leaders_are_found_by_name(demo: Cloud) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Iterable
 
 from daybreak_engine import errors
-from daybreak_engine.model import applications, statuses, units
+from daybreak_engine.model import applications, rows, statuses, units
 from daybreak_engine.model.store import Transaction
 
 from .command import Call, Command
@@ -88,8 +88,25 @@ async def remove_unit(call: Call) -> Iterable[Output]:
                 "cannot remove more units than currently exist"
             )
         _set_scale(tx, name, app.scale - count)
+        if call.parsed.on("force"):
+            pass_over_failures(tx, units.of(tx, name))
     deps.wake()
     return (Err(f"scaling down to {app.scale - count} units\n"),)
+
+
+def stuck(tx: Transaction, members: Iterable[rows.Unit]) -> list[str]:
+    """Return the dying units that a failed hook keeps from going on."""
+    return [
+        unit.name
+        for unit in members
+        if unit.life == "dying" and not unit.resolved and statuses.find(tx, unit.name, "error")
+    ]
+
+
+def pass_over_failures(tx: Transaction, members: Iterable[rows.Unit]) -> None:
+    """Take the failed hooks of dying units as done, so that they can go on to their end."""
+    for name in stuck(tx, members):
+        units.set_resolved(tx, name, "no-retry")
 
 
 async def remove_application(call: Call) -> AsyncIterator[Output]:
@@ -109,6 +126,8 @@ async def remove_application(call: Call) -> AsyncIterator[Output]:
             shown += [f"- will remove unit {unit.name}\n" for unit in units.of(tx, name)]
             if not call.parsed.on("dry-run"):
                 applications.destroy(tx, name)
+                if call.parsed.on("force"):
+                    pass_over_failures(tx, units.of(tx, name))
     deps.wake()
     yield Out("".join(shown))
 
@@ -157,7 +176,7 @@ _COUNT = Flag("num-units", Kind.INT, "Number of units", short="n", default=0)
 _REMOVE_FLAGS = (
     Flag("no-prompt", Kind.BOOL, "Accepted; the engine never asks"),
     Flag("destroy-storage", Kind.BOOL, "Accepted for applications"),
-    Flag("force", Kind.BOOL, "Accepted and ignored"),
+    Flag("force", Kind.BOOL, "Take failed hooks of the units that go as done"),
     Flag("no-wait", Kind.BOOL, "Accepted and ignored"),
     Flag("dry-run", Kind.BOOL, "Show what would be removed"),
 )

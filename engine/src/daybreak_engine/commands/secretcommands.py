@@ -88,7 +88,7 @@ def _content(call: Call, pairs: tuple[str, ...]) -> dict[str, str]:
     if call.parsed.text("file"):
         where = call.parsed.text("file")
         for key, value in settings.from_plain_yaml(call.read_file(where), where).items():
-            values[key] = str(value)
+            values[key] = str(value).lower() if isinstance(value, bool) else str(value)
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not value:
