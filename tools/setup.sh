@@ -165,7 +165,7 @@ make_environment() {
     rm -f "$venv/daybreak-key"
     package_settings "$venv/bin/python"
     logged "installing Python packages" "$remedy" "$venv/bin/uv" pip sync --python "$venv/bin/python" \
-        --only-binary :all: --require-hashes --compile-bytecode -r "$home/$lock"
+        --only-binary :all: --require-hashes --compile-bytecode "$home/$lock"
     (cd "$home" && "$venv/bin/python" tools/link-packages "$venv" "$@")
     environment_key "$venv" "$lock" > "$venv/daybreak-key"
     say "made ${venv#"$home/"} in $(since "$start")"
