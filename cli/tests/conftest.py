@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class Programs:
     known: dict[tuple[str, ...], list[Answer | Callable[[], Answer]]] = field(default_factory=dict)
     calls: list[tuple[str, ...]] = field(default_factory=list)
     environments: list[dict[str, str]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(
         self,
@@ -47,8 +49,9 @@ class Programs:
 
     def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
         words = tuple(self._short(word) for word in argv)
-        self.calls.append(words)
-        self.environments.append(dict(options.get("env") or {}))
+        with self.lock:
+            self.calls.append(words)
+            self.environments.append(dict(options.get("env") or {}))
         for secret in ("hunter2",):
             assert not any(secret in word for word in words), "a secret in argv"
         answers = self.known.get(words)

@@ -44,7 +44,11 @@ class Hook:
     seconds: float
     cpu: float
     tools: int
+    tool_seconds: float
     exit: int
+
+
+_HOOK_FIELDS = tuple(Hook.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def hooks() -> list[Hook]:
     if not path.exists():
         return []
     return [
-        Hook(*(entry[key] for key in ("unit", "hook", "seconds", "cpu", "tools", "exit")))
+        Hook(*(entry[key] for key in _HOOK_FIELDS))
         for entry in map(json.loads, path.read_text().splitlines())
     ]
 
@@ -334,7 +338,8 @@ def _noop(results: Results) -> list[str]:
     )
     if len(results.parts) > 1:
         python, ops, charm = results.parts.values()
-        rest = median(h.seconds for h in noop) - charm
+        answers = median(h.tool_seconds for h in noop)
+        rest = median(h.seconds for h in noop) - charm - answers
         text += ["Where it goes:", ""]
         text += table(
             ("part", "seconds"),
@@ -342,7 +347,11 @@ def _noop(results: Results) -> list[str]:
                 ("starting Python", f"{python:.3f}"),
                 ("importing ops", f"{ops - python:.3f}"),
                 ("importing the charm and its library", f"{charm - ops:.3f}"),
-                ("the loop, its hook tools and Pebble's answers", f"{max(rest, 0):.3f}"),
+                ("the engine's answers to hook tools", f"{answers:.3f}"),
+                (
+                    "the loop, starting the hook tools, and Pebble's answers",
+                    f"{max(rest, 0):.3f}",
+                ),
             ],
         )
     return text

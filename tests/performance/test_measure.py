@@ -27,7 +27,7 @@ measure = _load()
 
 
 def _results(ours: float) -> Any:
-    hook = measure.Hook("keystone/0", "update-status", 0.5, 0.4, 30, 0)
+    hook = measure.Hook("keystone/0", "update-status", 0.5, 0.4, 30, 0.05, 0)
     rounds = tuple(
         measure.Round({"mariadb": 3.0, "total": 10.0}, {"Deploy": 1.0, "total": ours}, (hook, hook))
         for _ in range(3)
@@ -42,7 +42,7 @@ def test_the_tables_say_ratio_hooks_and_parts():
     assert "| **ratio** (limit 1.5) | **1.40** | 1.40, 1.40, 1.40 |" in text
     assert "| keystone/0 | 2 | 1.0 | 0.8 | 60 |" in text
     assert "| importing ops | 0.230 |" in text
-    assert "| the loop, its hook tools and Pebble's answers | 0.200 |" in text
+    assert "| the engine's answers to hook tools | 0.050 |" in text
 
 
 def test_the_document_is_filled_between_its_markers(tmp_path: Path):

@@ -8,9 +8,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jubilant
 import yaml
@@ -86,6 +87,8 @@ class Run:
     findings: tuple[Finding, ...] = ()
     to_build: tuple[str, ...] = ()
     status: Status | None = None
+    ahead: dict[str, futures.Future[Any]] = field(default_factory=dict[str, futures.Future[Any]])
+    engine_there: bool = False
     steps: list[Done] = field(default_factory=list[Done])
     auth_url: str = ""
     expires: str = ""
@@ -107,6 +110,9 @@ def bootstrap(run: Run) -> Result:
     """
     started = run.clock.now()
     for title, step in _steps(run):
+        # Waiting for programs, not computing: on two cores the next ones fit beside the first.
+        if step is _images and not run.dry_run:
+            _go_ahead(run)
         run.report.begin(title)
         begun = run.clock.now()
         try:
@@ -169,6 +175,18 @@ def _errors(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level is Level.ERROR]
 
 
+def _go_ahead(run: Run) -> None:
+    """Start what does not depend on images; the steps take the result when it is their turn."""
+    pool = futures.ThreadPoolExecutor(max_workers=2)
+    charms = run.bundle.own_charms(run.home.path)
+    if charms:
+        run.ahead["charms"] = pool.submit(tools.pack_charms, run.home, charms, run.report.line)
+    if not run.to_build:  # a failed build would leave an engine without a cloud
+        run.engine_there = (run.instance.run / "engine.sock").exists()
+        run.ahead["engine"] = pool.submit(tools.start_engine, run.instance, run.home)
+    pool.shutdown(wait=False)
+
+
 def _images_of(run: Run) -> tuple[str, ...]:
     return (tools.CHARM_BASE, *run.bundle.own_images)
 
@@ -189,15 +207,19 @@ def _charms(run: Run) -> tuple[str, str]:
         return "there", "the bundle names no charm of this checkout"
     if run.dry_run:
         return "would", ", ".join(charms)
-    tools.pack_charms(run.home, charms, run.report.line)
-    return "done", f"{len(charms)} charms in dist/"
+    packed = run.ahead["charms"].result()
+    return ("done", f"{packed} packed") if packed else ("there", f"{len(charms)} charms in dist/")
 
 
 def _engine(run: Run) -> tuple[str, str]:
     there = (run.instance.run / "engine.sock").exists()
     if run.dry_run:
         return ("there" if there else "would"), f"instance {run.instance.name}"
-    tools.start_engine(run.instance, run.home)
+    if "engine" in run.ahead:
+        run.ahead["engine"].result()
+        there = run.engine_there
+    else:
+        tools.start_engine(run.instance, run.home)
     return ("there" if there else "done"), f"instance {run.instance.name}"
 
 

@@ -62,19 +62,28 @@ def build_images(place: Home, images: Sequence[str], on_line: Callable[[str], No
     return len(built)
 
 
-def pack_charms(place: Home, charms: Sequence[str], on_line: Callable[[str], None]) -> None:
-    """Pack charms into `dist/`; unchanged ones cost nothing.
+def pack_charms(place: Home, charms: Sequence[str], on_line: Callable[[str], None]) -> int:
+    """Pack charms into `dist/`, unchanged ones at no cost, and return how many were packed.
 
     Raises:
         DaybreakError: A charm could not be packed.
     """
+    packed: list[str] = []
+
+    def look(line: str) -> None:
+        if ": packed" in line:
+            packed.append(line)
+        if not line.endswith(": up to date"):
+            on_line(line)
+
     programs.follow(
         [place.program("python"), place.path / "tools/pack", *charms],
-        on_line,
+        look,
         what="pack the charms",
         remedy="Correct what the lines above name and run the command again.",
         cwd=place.path,
     )
+    return len(packed)
 
 
 def start_engine(instance: Instance, place: Home) -> None:
