@@ -116,12 +116,6 @@ def options(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
         result["cache"] |= {
             "backend": "dogpile.cache.pymemcache",
             "memcache_servers": list(inputs.cache_servers),
-            # A cache that is gone must cost little: ask again after a while.
-            "enable_retry_client": True,
-            "retry_attempts": 1,
-            "socket_timeout": 1.0,
-            "hashclient_retry_attempts": 1,
-            "hashclient_dead_timeout": 30,
         }
     if inputs.domains:
         result["identity"] = {

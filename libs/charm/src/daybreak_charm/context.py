@@ -29,6 +29,7 @@ class Context:
             only when it is true.
         needs: Value of each need that is open, by endpoint; a tuple for `many`.
         certificate: The unit's certificate, None before it has one.
+        memo: For a charm's functions, to ask something expensive only once per dispatch.
     """
 
     def __init__(self, charm: ops.CharmBase, effects: Effects, *, peers: str = "peers"):
@@ -37,6 +38,7 @@ class Context:
         self.acting = False
         self.needs: dict[str, Any] = {}
         self.certificate: Certificate | None = None
+        self.memo: dict[str, object] = {}
         self._peers = peers
 
     @property

@@ -186,7 +186,8 @@ class Tls:
 
     Attributes:
         endpoint: Name of the relation endpoint.
-        names: DNS names beside the unit's and the application's own, such as an external host name.
+        names: DNS names and addresses beside the unit's and the application's own, such as an external
+            host name.
         required: Whether the loop waits for it.
     """
 

@@ -244,8 +244,8 @@ class DaybreakCharm(ops.CharmBase):
             wait_online(context, self._place(None), processes, fresh=fresh),
             what.after(context, inputs) if what.after else Ready(),
         ):
+            found.append(("service", outcome))
             if not isinstance(outcome, Ready):
-                found.append(("service", outcome))
                 return
         if context.acting:
             roll.ask(context, wanted=False)

@@ -96,9 +96,12 @@ def request(context: "Context", tls: "Tls") -> None:
     if relation is None or context.peers is None or address is None:
         # The address is missing only in the first moments; config-changed follows when it comes.
         return
-    names = sorted({context.fqdn, context.service_fqdn, *(tls.names(context) if tls.names else ())})
+    more = tls.names(context) if tls.names else ()
+    everything = {context.fqdn, context.service_fqdn, address, *more}
+    addresses = sorted(name for name in everything if _is_address(name))
+    names = sorted(everything.difference(addresses))
     state = _state(context, tls)
-    stamp = _digest(json.dumps([names, address]))
+    stamp = _digest(json.dumps([names, addresses]))
     bag = relation.data[context.charm.unit]
     requests = tls_certificates.read_requests(bag)
     issued = {c.csr for c in tls_certificates.read_certificates(context.remote_app(relation))}
@@ -109,7 +112,7 @@ def request(context: "Context", tls: "Tls") -> None:
             tls_certificates.write_requests(bag, requests[:1])
         return
     key = _key(context, state) or _make_key(context, state)
-    csr = new_csr(key, context.unit.replace("/", "-"), names, [address])
+    csr = new_csr(key, context.unit.replace("/", "-"), names, addresses)
     state = {"key": state["key"], "stamp": stamp}
     _put_state(context, tls, state)
     kept = [r for r in requests if r.csr in issued][:1]
@@ -150,6 +153,16 @@ def gate(context: "Context", tls: "Tls") -> Outcome:
         ca="\n".join(anchors) + "\n",
     )
     return Ready()
+
+
+def _is_address(name: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _relation(context: "Context", tls: "Tls") -> "ops.Relation | None":
