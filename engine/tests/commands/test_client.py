@@ -218,10 +218,9 @@ def test_it_starts_quickly(
 ) -> None:
     """Processor time, not time on the clock: other work on the machine must not matter."""
     del served
-    bare = min(_cpu("-c", "pass") for _ in range(5))
-    once = min(_cpu(client.__file__, "version") for _ in range(5))
+    once = min(_cpu(client.__file__, "version") for _ in range(10))
     record_testsuite_property("juju_version_cpu_seconds", once)
-    assert once < bare * 3, f"{once * 1000:.0f} ms, Python alone takes {bare * 1000:.0f} ms"
+    assert once < 0.05
 
 
 def _cpu(*argv: str) -> float:

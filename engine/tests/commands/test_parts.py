@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from daybreak_engine.commands import flags, loglines, output, queries
+from daybreak_engine.commands import flags, loglines, output, queries, tabular
 from daybreak_engine.commands.deps import ExecResult
 from daybreak_engine.commands.failures import UsageError
 from daybreak_engine.commands.flags import Flag, Kind
@@ -109,6 +108,11 @@ def test_yaml_quotes_as_go_does() -> None:
 def test_sizes() -> None:
     sizes = ("20M", "1G", "5MiB", "kubernetes,1,10M", "", "big", "2048K")
     assert [queries.mebibytes(text) for text in sizes] == [20, 1024, 5, 10, 0, 0, 2]
+
+
+def test_sizes_for_people() -> None:
+    shown = [tabular.size(size) for size in (0, 5, 20, 1024, 5120, 20480, 3 << 20)]
+    assert shown == ["", "5.0 MiB", "20 MiB", "1.0 GiB", "5.0 GiB", "20 GiB", "3.0 TiB"]
 
 
 def test_user_secrets(demo: Cloud) -> None:
@@ -241,8 +245,28 @@ def test_no_log_yet(demo: Cloud) -> None:
     assert demo.ok("debug-log").out == ""
 
 
-def test_ssh(demo: Cloud, tmp_path: Path) -> None:
-    del tmp_path
+def test_scp(demo: Cloud) -> None:
+    demo.file("l.txt", "local")
+    demo.ok("scp", "--container", "app", "--", "l.txt", "alpha/0:/tmp/l x.txt")
+    assert demo.deps.ran == [
+        ("alpha/0", "app", ("/bin/sh", "-c", "base64 -d > '/tmp/l x.txt'"), "bG9jYWw=")
+    ]
+    demo.deps.result = ExecResult(0, "cmVtb3Rl\n", "")
+    demo.ok("scp", "alpha/0:/tmp/back.txt", ".")
+    assert (demo.directory / "back.txt").read_bytes() == b"remote"
+    demo.deps.result = ExecResult(2, "", "sh: cannot open /nosuch: No such file\n")
+    assert demo("scp", "alpha/0:/nosuch", "x").err == (
+        "ERROR cannot copy alpha/0:/nosuch: sh: cannot open /nosuch: No such file\n"
+    )
+    assert not (demo.directory / "x").exists()
+    assert demo("scp", "--", "-r", "alpha/0:/srv", "dir").err == (
+        "ERROR only one source and one destination are allowed for a k8s application\n"
+    )
+    assert "cannot read nosuch" in demo("scp", "nosuch", "alpha/0:/x").err
+    assert demo("scp", "a", "b").code == 1
+
+
+def test_ssh(demo: Cloud) -> None:
     demo.deps.result = ExecResult(3, "out\n", "err\n")
     answer = demo("ssh", "--container", "app", "alpha/0", "echo out;", "exit", "3", stdin="in")
     assert (answer.code, answer.out) == (1, "out\n")

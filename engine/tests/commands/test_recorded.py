@@ -550,6 +550,18 @@ def test_destroy_model_with_force_goes_on_when_hooks_fail(demo: Cloud) -> None:
     assert not deps.on_wait
 
 
+def test_nothing_new_in_a_model_that_goes(demo: Cloud) -> None:
+    with demo.deps.store.transaction() as tx:
+        applications.destroy(tx, "beta")
+    bundle = "applications: {beta: {charm: ./beta.charm, resources: {app-image: img}}}"
+    demo.file("b.yaml", bundle)
+    assert 'application "beta" is being removed: deploy again' in demo("deploy", "./b.yaml").err
+    with demo.deps.store.transaction() as tx:
+        models.set_life(tx, "dying")
+    answer = demo("deploy", "./beta.charm", "more", "--resource", "app-image=img")
+    assert answer.err.startswith('ERROR cannot deploy "more": the model is being destroyed\n')
+
+
 def test_one_instance_keeps_one_model(demo: Cloud) -> None:
     answer = demo("add-model", "other")
     assert answer.code == 1

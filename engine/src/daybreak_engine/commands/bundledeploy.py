@@ -164,6 +164,7 @@ def summary(tx: Transaction) -> bundleplan.Summary:
                 trust=app.trust,
                 exposed=app.exposed,
                 options=config.explicit(tx, app.name),
+                dying=app.life != "alive",
             )
             for app in applications.all_(tx)
         },

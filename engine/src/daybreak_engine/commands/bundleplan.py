@@ -22,6 +22,7 @@ class Deployed:
     exposed: bool
     options: Mapping[str, OptionValue]
     """Only what was set."""
+    dying: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,8 @@ def _application_problems(
         found.append(f'application "{name}": channel and revision are not for a local charm')
     if meta is None:
         return found
+    if old and old.dying:
+        found.append(f'application "{name}" is being removed: deploy again when it is gone')
     declared = old.meta if old else meta
     check(lambda: config.parse(declared, app.options))
     if old is None:

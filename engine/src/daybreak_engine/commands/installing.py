@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daybreak_engine import errors
 from daybreak_engine.charmfile import CharmMeta, OptionValue
-from daybreak_engine.model import applications, charms, config, resources, rows
+from daybreak_engine.model import applications, charms, config, models, resources, rows
 from daybreak_engine.model.store import Transaction
 
 from . import queries, settings
@@ -198,7 +198,13 @@ def add(tx: Transaction, plan: Plan, charm: rows.Charm | None = None) -> rows.Ch
 
     Raises:
         errors.ExistsError: the name is taken.
+        errors.RefusedError: the model is being destroyed.
     """
+    if models.get(tx).life != "alive":
+        raise errors.RefusedError(
+            f'cannot deploy "{plan.name}": the model is being destroyed',
+            remedy="wait until it is gone, then make it again with juju add-model",
+        )
     if applications.find(tx, plan.name) is not None:
         raise errors.ExistsError(
             f'cannot deploy "{plan.name}": creating CAAS application "{plan.name}": '

@@ -1,5 +1,6 @@
 """`juju status` and the smaller commands that show the state of things."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -13,19 +14,34 @@ from .flags import Flag, Kind
 
 
 async def status(call: Call) -> AsyncIterator[Output]:
-    """Show the model, or what the patterns match."""
-    whole = queries.model_view(call.model().store.read())
-    model = statusfilter.select(whole, call.args)
-    form = call.parsed.text("format")
-    match form:
+    """Show the model, or what the patterns match; with --watch again and again."""
+    deps = call.model()
+    period = call.parsed.seconds("watch")
+    while True:
+        whole = queries.model_view(deps.store.read())
+        model = statusfilter.select(whole, call.args)
+        if period is not None:
+            yield Out("\x1b[H\x1b[2J" if call.request.tty else "")
+        yield _shown(call, model)
+        if call.args and not model.applications:
+            yield Err("Nothing matched specified filter.\n")
+        elif not whole.applications and call.parsed.text("format") == "tabular":
+            yield Err(f'\nModel "{model.name}" is empty.\n')
+        if period is None:
+            return
+        await asyncio.sleep(max(period, 0.1))
+
+
+def _shown(call: Call, model: views.ModelView) -> Out:
+    match call.parsed.text("format"):
         case "json" | "yaml":
-            yield call.formatted(statusjson.status_tree(model))
+            return call.formatted(statusjson.status_tree(model))
         case "oneline" | "line" | "short":
-            yield Out(tabular.oneline(model))
+            return Out(tabular.oneline(model))
         case "summary":
-            yield Out(tabular.summary(model))
+            return Out(tabular.summary(model))
         case _:
-            yield Out(
+            return Out(
                 tabular.tables(
                     model,
                     relations=call.parsed.on("relations"),
@@ -33,10 +49,6 @@ async def status(call: Call) -> AsyncIterator[Output]:
                     utc=call.parsed.on("utc"),
                 )
             )
-            if not whole.applications:
-                yield Err(f'\nModel "{model.name}" is empty.\n')
-    if call.args and not model.applications:
-        yield Err("Nothing matched specified filter.\n")
 
 
 async def storage(call: Call) -> AsyncIterator[Output]:
@@ -178,6 +190,7 @@ its leader set, otherwise that of its worst unit.
 
     juju status
     juju status --relations --storage
+    juju status --watch 2s
     juju status keystone --format json
 """,
         flags=(
@@ -185,6 +198,7 @@ its leader set, otherwise that of its worst unit.
             Flag("relations", Kind.BOOL, "Show the relations too"),
             Flag("integrations", Kind.BOOL, "Accepted and ignored"),
             Flag("storage", Kind.BOOL, "Show the storage too"),
+            Flag("watch", Kind.SECONDS, "Show it again after each such time, until Ctrl-C"),
             Flag("utc", Kind.BOOL, "Show times without their zone (they are always UTC)"),
             Flag("color", Kind.BOOL, "Accepted and ignored"),
             Flag("no-color", Kind.BOOL, "Accepted and ignored"),

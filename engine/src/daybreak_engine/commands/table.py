@@ -141,6 +141,6 @@ ELSEWHERE: Mapping[str, str] = {
     ),
     **dict.fromkeys(("find", "info", "download", "charm-resources"), _CHARMHUB),
     **dict.fromkeys(("migrate", "upgrade-model", "export-bundle", "sync-agent-binary"), _MIGRATION),
-    **dict.fromkeys(("debug-hooks", "debug-code", "dashboard", "scp"), _DEBUG),
+    **dict.fromkeys(("debug-hooks", "debug-code", "dashboard"), _DEBUG),
     "wait-for": "it was removed from Juju; use jubilant's wait or juju status",
 }

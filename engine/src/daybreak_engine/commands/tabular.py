@@ -143,7 +143,14 @@ def relation_rows(model: views.ModelView) -> list[Sequence[Cell]]:
 
 def size(mebibytes: int) -> str:
     """Return a size as Juju writes it; empty while nothing is provisioned."""
-    return f"{mebibytes} MiB" if mebibytes else ""
+    if not mebibytes:
+        return ""
+    value, unit = float(mebibytes), "MiB"
+    for larger in ("GiB", "TiB", "PiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def _storage(model: views.ModelView) -> list[Sequence[Cell]]:
