@@ -119,7 +119,12 @@ class Server:
             code, body = failure.code, failure.status()
         if code >= 400:
             _LOG.info("%s %s: %d %s", request.method, request.path, code, body["message"])
-        return web.json_response(body, status=code)
+        # Clients compare the content type as a whole, so no charset (JSON is UTF-8 anyway).
+        return web.Response(
+            body=json.dumps(body).encode(),
+            status=code,
+            headers={"Content-Type": "application/json"},
+        )
 
     async def _handle(self, request: web.Request) -> tuple[int, Object]:
         account = await self._authenticate(request)
