@@ -139,7 +139,8 @@ def next_time(
             for key in map(_revision, remote.secrets_expired)
             if key in local.secrets_expired
         )
-    return max(min(times), now) if times else None
+    # What is past and was not chosen waits for a change, not for the clock.
+    return min((time for time in times if time > now), default=None)
 
 
 def pebble_time(text: str) -> int:

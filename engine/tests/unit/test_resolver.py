@@ -375,3 +375,14 @@ def test_the_writing_leader_gets_the_peer_event_itself(cloud: Cloud) -> None:
         "a/1 config-changed",
         "a/1 mates-relation-changed",
     ]
+
+
+def test_a_unit_that_waits_for_its_pod_to_end_asks_for_no_wake_up(cloud: Cloud) -> None:
+    cloud.deploy("a")
+    cloud.settle()
+    with cloud.store.transaction() as tx:
+        units.set_stopping(tx, "a/0", True)
+    cloud.settle()
+    cloud.clock[0] += 1000
+    decision = cloud.decide("a/0")
+    assert (decision.operation, decision.wake_at) == (None, None)

@@ -78,10 +78,11 @@ class Store:
         before = self._connection.total_changes
         try:
             yield Transaction(self._connection, self._clock())
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
         if self._connection.total_changes != before:
             for listener in tuple(self._listeners):
                 listener()
