@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -228,11 +229,20 @@ class Cloud:
         return path
 
 
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The charms alpha and beta."""
+    directory = tmp_path_factory.mktemp("charms")
+    pack(directory / "alpha.charm", ALPHA, ALPHA_CONFIG, ALPHA_ACTIONS)
+    pack(directory / "beta.charm", BETA)
+    return directory
+
+
 @pytest.fixture
-def bare(tmp_path: Path) -> Cloud:
+def bare(tmp_path: Path, packed: Path) -> Cloud:
     """An engine without a model, in a directory with the charms alpha and beta."""
-    pack(tmp_path / "alpha.charm", ALPHA, ALPHA_CONFIG, ALPHA_ACTIONS)
-    pack(tmp_path / "beta.charm", BETA)
+    for charm in packed.iterdir():
+        shutil.copy(charm, tmp_path)
     return Cloud(FakeEngine(tmp_path), tmp_path)
 
 

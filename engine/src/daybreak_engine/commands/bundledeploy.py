@@ -9,7 +9,7 @@ from daybreak_engine.charmfile import CharmMeta
 from daybreak_engine.model import applications, charms, config, relations, rows
 from daybreak_engine.model.store import Transaction
 
-from . import bundle, bundleplan, installing, modelcommands, relating
+from . import bundle, bundleplan, installing, modelconfig, relating
 from .bundle import Bundle, Source
 from .command import Call
 from .deps import Deps, Err, Out, Output, StoredCharm
@@ -221,7 +221,7 @@ def _apply(
                     trust=bool(app.trust),
                     options=change.options,
                     resources=values[app.name],
-                    constraints=modelcommands.constraints_of(app.constraints or ""),
+                    constraints=modelconfig.constraints_of(app.constraints or ""),
                     storage=change.storage,
                 ),
                 uploaded[app.path],

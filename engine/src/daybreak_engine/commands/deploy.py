@@ -9,7 +9,7 @@ from .command import Call, Command
 from .deps import Err, Output
 from .failures import CommandError, UsageError
 from .flags import Flag, Kind
-from .modelcommands import constraints_of
+from .modelconfig import constraints_of
 
 
 async def deploy(call: Call) -> AsyncIterator[Output]:
