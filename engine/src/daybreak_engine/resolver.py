@@ -249,13 +249,18 @@ def _workload(local: UnitState, remote: Snapshot, now: float, seed: int) -> Iter
             continue
         yield Operation(kind="pebble-ready", container=container, pebble_boot=boot)
     blocked: set[str] = set()
+    for key, error in sorted(local.workload_errors.items()):
+        if not key.endswith("/notice"):
+            continue
+        # From the state, not from the list: who keeps the list may have dropped what was tried.
+        blocked.add(error.operation.container)
+        if now >= error.retry_at:
+            yield error.operation
     for event in remote.workload:
         if event.container in blocked or event.at <= local.notices.get(event.container, 0):
             continue
         blocked.add(event.container)
-        failed_before = local.workload_errors.get(f"{event.container}/notice")
-        if failed_before is None or now >= failed_before.retry_at:
-            yield _notice(event)
+        yield _notice(event)
 
 
 def _secrets(local: UnitState, remote: Snapshot, now: float, timing: Timing) -> Iterator[Operation]:

@@ -278,6 +278,21 @@ def test_notices_come_in_order_once_each(cloud: Cloud) -> None:
     assert cloud.settle() == ["a/0 c1-pebble-check-recovered"]
 
 
+def test_a_failed_notice_comes_again_before_later_ones(cloud: Cloud) -> None:
+    cloud.deploy("a")
+    cloud.settle()
+    one = WorkloadEvent(kind="pebble-check-failed", container="c1", at=10, check="up")
+    two = WorkloadEvent(kind="pebble-check-recovered", container="c1", at=11, check="up")
+    cloud.notices["a/0"] = [one]
+    cloud.turn("a/0", lambda _: 1)
+    cloud.notices["a/0"] = [two]
+    assert cloud.settle() == []
+    assert statuses.workload(cloud.store.read(), "a/0").status == "error"
+    cloud.clock[0] += 5
+    assert cloud.settle() == ["a/0 c1-pebble-check-failed", "a/0 c1-pebble-check-recovered"]
+    assert statuses.workload(cloud.store.read(), "a/0").status == "unknown"
+
+
 def test_leadership_follows_the_lease(cloud: Cloud) -> None:
     cloud.deploy("a", 2)
     cloud.settle()
