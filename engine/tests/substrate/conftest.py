@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ async def _make(runner: podman.Podman, directory: Path) -> Site:
 async def _unmake(made: Site) -> None:
     await made.pods.remove_all()
     await network.remove_router(made.instance)
-    await podman.release(made.instance)
+    assert await podman.release(made.podman)
     remove_tree(made.instance.root)
 
 
@@ -152,7 +153,7 @@ def leftovers(instance: Instance) -> set[str]:
 def spec(
     site: Site,
     unit: str,
-    address: addresses.IPv4Address,
+    address: IPv4Address,
     *workloads: podspec.Workload,
     storages: dict[str, Path] | None = None,
     charm_user: str = "root",
@@ -176,7 +177,7 @@ async def start(
     site: Site,
     unit: str,
     *workloads: podspec.Workload,
-    used: tuple[addresses.IPv4Address, ...] = (),
+    used: tuple[IPv4Address, ...] = (),
 ) -> tuple[specs.PodSpec, specs.PodState]:
     """Start a pod on the first address that `used` leaves."""
     address = site.plan.free_pod(used)

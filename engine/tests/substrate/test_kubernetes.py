@@ -147,7 +147,7 @@ async def client(url: str, ca: Path, token: str) -> AsyncIterator[Any]:
 async def refused(awaitable: Any) -> tuple[int, str]:
     with pytest.raises(ApiError) as caught:
         await awaitable
-    return caught.value.status.code, caught.value.status.message
+    return caught.value.status.code or 0, caught.value.status.message or ""
 
 
 def test_a_trusted_charm_rolls_its_statefulset(tmp_path: Path) -> None:
@@ -205,6 +205,7 @@ def test_services_and_disruption_budgets_are_made_changed_and_deleted(tmp_path: 
                 ),
             )
             assert (await kube.apply(budget)).spec.minAvailable == 1
+            assert budget.spec is not None
             budget.spec.minAvailable = 2
             assert (await kube.apply(budget)).spec.minAvailable == 2
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daybreak_engine.daemon import supervisor
 from daybreak_engine.substrate import network, pods
-from daybreak_engine.substrate.podman import podman_for
+from daybreak_engine.substrate.podman import podman_for, release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,9 @@ async def remove(instance: Instance) -> None:
     """
     await asyncio.to_thread(supervisor.stop, instance)
     if shutil.which("podman") and instance.podman_graphroot.exists():
-        await pods.Pods(podman_for(instance)).remove_all()
+        podman = podman_for(instance)
+        await pods.Pods(podman).remove_all()
+        await release(podman)
     await network.remove_router(instance)
     for directory in (instance.state, instance.run):
         await asyncio.to_thread(remove_tree, directory)

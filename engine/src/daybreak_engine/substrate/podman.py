@@ -199,17 +199,20 @@ def _toml(tables: Mapping[str, Mapping[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def release(instance: Instance) -> None:
-    """Unmount what podman keeps mounted for its store, and remove its volatile state.
+async def release(podman: Podman) -> bool:
+    """Unmount what podman keeps mounted for its store and remove its volatile state; images stay.
 
-    Only while no container of any instance under this root runs; images stay.
+    Nothing happens while a container exists, of whatever instance: all share one store.
+
+    Returns:
+        Whether it was released.
     """
+    instance = podman.instance
+    if (await podman("ps", "--all", "--quiet")).stdout.strip():
+        return False
     overlay = instance.podman_graphroot / "overlay"
     if overlay.is_mount():
-        # Busy while containers of another instance run, which then unmounts it at its end.
+        # Busy while somebody builds an image; podman unmounts it at the next occasion.
         await command.run("umount", str(overlay), check=False)
-    shm = instance.podman_runroot / "libpod"
-    for path in sorted(shm.glob("**/*"), reverse=True) if shm.exists() else ():
-        if path.is_mount():
-            await command.run("umount", str(path))
     await asyncio.to_thread(remove_tree, instance.podman_runroot)
+    return True
