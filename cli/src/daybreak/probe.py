@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
