@@ -23,6 +23,7 @@ from daybreak_charm import (
     Process,
     Ready,
     Tls,
+    Waiter,
     Waiting,
     online,
     up,
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SERVER = accounts.CONTAINER
 PROXY = "proxy"
+# Seconds that a hook itself waits, and between two looks.
+_IN_HOOK, _STEP = 5.0, 0.1
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -53,22 +56,35 @@ class Inputs:
 
 
 def prepare(context: Context) -> Outcome:
-    """Make the data directory; it takes most of a first start and waits for nothing."""
-    if context.ordinal:
-        return Ready()
+    """Have the data directory made while everything else goes on: it waits for nothing."""
     container = context.container(SERVER)
-    if container.exists(str(mariadb.DATA)):
+    if context.ordinal or not context.acting or container.exists(str(mariadb.DATA)):
         return Ready()
-    if not context.acting:
-        return Waiting("the data directory is to be made", RETRY)
-    try:
-        container.exec(["sh", "-c", mariadb.PREPARE_SCRIPT], timeout=120).wait_output()
-    except pebble.ExecError as error:
-        lines = str(error.stderr or "").strip().splitlines()
-        logger.warning("making the data directory ended with %d: %s", error.exit_code, lines[-5:])
-        return Waiting("the data directory could not be made, see the log", RETRY)
-    except (pebble.ChangeError, TimeoutError):
-        return Waiting("making the data directory takes long", RETRY)
+    service: ops.pebble.ServiceDict = {
+        "override": "replace",
+        "summary": "makes the data directory, once",
+        "command": mariadb.PREPARE_COMMAND,
+        "startup": "disabled",
+        # Pebble takes an end within a second for a failed start; with `ignore` that is harmless.
+        "on-success": "ignore",
+        "on-failure": "restart",
+    }
+    if "prepare" not in container.get_plan().services:
+        container.add_layer("prepare", {"services": {"prepare": service}})
+        container.pebble.start_services(["prepare"], timeout=0)
+    return Ready()
+
+
+def prepared(context: Context) -> Outcome:
+    """Whether the data directory is there; a short rest of its making is waited for."""
+    container = context.container(SERVER)
+    waited = 0.0
+    while not (context.ordinal or container.exists(str(mariadb.DATA))):
+        if not context.acting or waited >= _IN_HOOK:
+            waiter = Waiter("data", command=f"test -d {mariadb.DATA}", container=SERVER)
+            return Waiting("the data directory is being made", waiter)
+        context.effects.sleep(_STEP)
+        waited += _STEP
     return Ready()
 
 
@@ -200,7 +216,7 @@ class MariadbCharm(DaybreakCharm):
 
     description = Description(
         containers=(SERVER, PROXY),
-        gates=(Gate("data", prepare, first=True),),
+        gates=(Gate("prepare", prepare, first=True), Gate("data", prepared)),
         tls=Tls(),
         read=read,
         render=render,

@@ -93,7 +93,6 @@ def containers(tmp_path: Path) -> set[testing.Container]:
             testing.Exec(["mariadb"], stdout=INVENTORY),
             testing.Exec(["chown"]),
             testing.Exec(["chmod"]),
-            testing.Exec(["sh"]),
         },
     )
     proxy = testing.Container(
@@ -257,33 +256,23 @@ def test_without_certificates_it_waits_with_its_data_prepared(
     )
     container = state.get_container("mariadb")
     out = ctx.run(ctx.on.pebble_ready(container), state)
-    assert ["sh", "-c", mariadb.PREPARE_SCRIPT] in [
-        call.command for call in ctx.exec_history["mariadb"]
-    ]
+    service = out.get_container("mariadb").plan.services["prepare"]
+    assert service.command == mariadb.PREPARE_COMMAND
+    statuses = out.get_container("mariadb").service_statuses
+    assert statuses["prepare"] is pebble.ServiceStatus.ACTIVE
     assert isinstance(out.unit_status, testing.WaitingStatus)
     assert "certificate" in out.unit_status.message
 
 
-def test_a_failed_preparation_is_tried_again(
-    ctx: Ctx, containers: set[testing.Container], tmp_path: Path, server: FakeServer
+def test_the_end_of_the_preparation_wakes_the_loop(
+    ctx: Ctx, make_state: MakeState, tmp_path: Path, server: FakeServer
 ):
+    state = make_state()
     (tmp_path / "storage" / "data").rmdir()
-    broken = {
-        dataclasses.replace(
-            container, execs={testing.Exec(["sh"], return_code=1, stderr="no space left")}
-        )
-        for container in containers
-        if container.name == "mariadb"
-    }
-    state = testing.State(
-        leader=True,
-        planned_units=1,
-        containers={*broken, *(c for c in containers if c.name == "proxy")},
-        relations={testing.PeerRelation("peers")},
-    )
-    out = ctx.run(ctx.on.pebble_ready(state.get_container("mariadb")), state)
-    assert "see the log" in out.unit_status.message
-    assert [n for n in out.get_container("mariadb").plan.checks if n.startswith("wait-retry")]
+    out = ctx.run(ctx.on.update_status(), state)
+    assert out.unit_status == testing.WaitingStatus("the data directory is being made")
+    checks = out.get_container("mariadb").plan.checks
+    assert checks["wait-data"].exec == {"command": "test -d /var/lib/mysql/data"}
 
 
 def test_without_the_relation_it_says_what_to_do(
