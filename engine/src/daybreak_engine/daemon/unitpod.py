@@ -272,15 +272,15 @@ class UnitPod:
         """Follow containers that are new since the last look."""
         charm = state.containers.get("charm")
         boot = _boot(charm)
-        if charm is not None and boot != fact.unit.boot:
+        if charm is not None and charm.pid != self.charm_pid:
             self.charm_pid = charm.pid
+            self._on_change()
+        if boot and boot != fact.unit.boot:
             with self._cluster.store.transaction() as tx:
                 units.set_boot(tx, self.unit, boot)
                 for item in storage.of(tx, self.unit):
                     if not item.provisioned:
                         storage.set_provisioned(tx, item.id)
-        elif charm is not None:
-            self.charm_pid = charm.pid
         sockets = {
             name: podspec.pebble_socket(self._cluster.instance, self.unit, name)
             for name in state.containers
@@ -291,7 +291,6 @@ class UnitPod:
         for name, container in state.containers.items():
             if name != "charm" and container.status == "running" and name not in self._tasks:
                 self._tasks[name] = asyncio.create_task(self._follow(name, sockets[name]))
-        self._on_change()
 
     async def ended(self, container: str) -> None:
         """A container's process has ended: forget what was known of it and look again."""

@@ -1,0 +1,1 @@
+"""Small charms through the real engine, real Pebble and real pods."""
