@@ -106,7 +106,7 @@ def test_no_agent_is_a_clear_error(hooktool: Path, tmp_path: Path) -> None:
     assert "only inside a hook" in outside.stderr
 
 
-def test_a_call_is_cheap(hooktool: Path, agent: Agent, record_property: Any) -> None:
+def test_a_call_is_cheap(hooktool: Path, agent: Agent) -> None:
     call(hooktool, agent.path, "is-leader")
     env = {"JUJU_CONTEXT_ID": "c", "JUJU_AGENT_SOCKET_ADDRESS": str(agent.path)}
 
@@ -119,7 +119,5 @@ def test_a_call_is_cheap(hooktool: Path, agent: Agent, record_property: Any) -> 
         return best
 
     tool, nothing = measure([str(hooktool)]), measure(["/bin/true"])
-    record_property("hooktool_ms", round(tool * 1000, 2))
-    record_property("true_ms", round(nothing * 1000, 2))
     # A ratio, because the machine may be busy; the target is 3 ms where /bin/true takes 1.
     assert tool < nothing * 5, (tool, nothing)
