@@ -103,7 +103,7 @@ def _backend(route: Route) -> list[str]:
         words += f" inter {_seconds(check.interval, '2s')}"
         # Seconds that a unit may be gone before it gets no new request: interval and time limit.
         lines.append(f"    timeout check {_seconds(check.timeout, '5s')}")
-    for number, host in enumerate(route.hosts):
+    for host in route.hosts:
         tls = ""
         if request.scheme == "https":
             tls = f" ssl verify required ca-file {CA} sni str({host}) verifyhost {host}"
@@ -111,7 +111,7 @@ def _backend(route: Route) -> list[str]:
         elif request.scheme == "h2c":
             tls = " proto h2"
         where = urls.host_port(host, request.port)
-        lines.append(f"    server unit-{number} {where} {words}{tls}")
+        lines.append(f"    server {host.partition('.')[0]} {where} {words}{tls}")
     return [*lines, ""]
 
 

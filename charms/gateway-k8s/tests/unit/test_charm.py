@@ -150,7 +150,7 @@ def test_it_routes(edge: Edge) -> None:
     assert out.unit_status == testing.ActiveStatus()
     assert out.opened_ports == {testing.TCPPort(443), testing.TCPPort(80)}
     assert "use_backend openstack-keystone if { path /openstack-keystone }" in edge.config
-    server = next(line for line in edge.config.splitlines() if "server unit-1 " in line)
+    server = next(line for line in edge.config.splitlines() if "server keystone-1 " in line)
     assert "keystone-1.keystone-endpoints.openstack.svc.cluster.local:5000" in server
     assert "check port 5001 no-check-ssl inter 2s" in server
     assert "verify required" in server
@@ -223,7 +223,7 @@ def test_a_request_that_would_break_the_configuration_is_not_routed(
 ) -> None:
     edge.run(edge.state(application(**changes)))
     assert "evil" not in edge.config
-    assert "server unit-" not in edge.config
+    assert "    server " not in edge.config
 
 
 def test_a_prefix_can_be_stripped() -> None:

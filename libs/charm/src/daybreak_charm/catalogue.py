@@ -83,7 +83,7 @@ def parse_policies(text: str, catalogue: Catalogue) -> dict[str, str] | str:
     import yaml
 
     try:
-        value = yaml.safe_load(text) if text.strip() else {}
+        value: object = yaml.safe_load(text) if text.strip() else {}
     except yaml.YAMLError:
         return "it is no YAML"
     if not isinstance(value, dict):

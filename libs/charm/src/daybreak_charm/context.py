@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ops
 
@@ -157,7 +157,8 @@ class Context:
     def relations(self, endpoint: str) -> list[ops.Relation]:
         """Relations of an endpoint that are whole; a broken one is no input."""
         found = self.charm.model.relations.get(endpoint, [])
-        return [r for r in found if r.active and r.app is not None]
+        # In a hook that follows a restart of the agent, a broken relation may have no application.
+        return [r for r in found if r.active and cast("object", r.app) is not None]
 
     def remote_app(self, relation: ops.Relation) -> Mapping[str, str]:
         """The other application's databag."""

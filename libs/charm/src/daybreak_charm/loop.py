@@ -341,7 +341,7 @@ class DaybreakCharm(ops.CharmBase):
             disabled: dict[str, Any] = {
                 key: {"override": "merge", "startup": "disabled"} for key in gone
             }
-            layer: dict[str, Any] = {"services": {**services, **disabled}, "checks": checks}
+            layer: Any = {"services": {**services, **disabled}, "checks": checks}
             container.add_layer(containers.LAYER, layer, combine=True)
         if stopping := [key for key in gone if active.get(key)]:
             container.stop(*stopping)

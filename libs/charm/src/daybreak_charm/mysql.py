@@ -1,7 +1,7 @@
 """Connections to MariaDB and MySQL, over TLS where the server offers it."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pymysql
@@ -42,7 +42,7 @@ class MysqlConnection:
 
 
 @contextmanager
-def connect(address: DatabaseAddress) -> Iterator[MysqlConnection]:
+def connect(address: DatabaseAddress) -> Generator[MysqlConnection]:
     """Open a connection.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ops import pebble
 
@@ -37,7 +37,9 @@ def run_tasks(context: "Context", main: str, tasks: Sequence[Task]) -> Outcome:
         )
         try:
             process.wait_output()
-        except pebble.ExecError as error:
+        # An except clause cannot say what a generic exception holds; the next line does.
+        except pebble.ExecError as failure:  # pyright: ignore[reportUnknownVariableType]
+            error = cast("pebble.ExecError[str]", failure)
             # Standard error may be long, and is the program's: its last line names the fault.
             lines = str(error.stderr or "").strip().splitlines()
             logger.warning("%s ended with %d: %s", task.name, error.exit_code, lines[-1:])

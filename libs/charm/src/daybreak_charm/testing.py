@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from daybreak_interfaces import tls_certificates
 if TYPE_CHECKING:
     from ops import testing
 
-    from daybreak_charm.description import DatabaseAddress
+    from daybreak_charm.description import Check, DatabaseAddress
 
 
 def quiet_effects(
@@ -32,17 +32,20 @@ def quiet_effects(
     """
 
     @contextmanager
-    def connect(_: "DatabaseAddress") -> Iterator[Connection]:
+    def connect(_: "DatabaseAddress") -> Generator[Connection]:
         from daybreak_charm.effects import DatabaseUnreachableError
 
         if database is None:
             raise DatabaseUnreachableError("refused")
         yield database
 
+    def probe(_: "Check", __: ops.Container) -> bool:
+        return answers
+
     return Effects(
         now=lambda: now,
         sleep=lambda _: None,
-        probe=lambda *_: answers,
+        probe=probe,
         connect=connect,
         owner=lambda _: (None, None),
     )
@@ -73,7 +76,7 @@ class Writes:
 
 
 @contextmanager
-def recorded() -> Iterator[Writes]:
+def recorded() -> Generator[Writes]:
     """Record what dispatches within the block do to containers."""
     writes = Writes()
     kept: list[tuple[str, Callable[..., Any]]] = []

@@ -73,3 +73,11 @@ def mapping_of(value: object) -> Mapping[str, object] | None:
         return None
     items = cast("dict[object, object]", value)
     return cast("dict[str, object]", items) if all(isinstance(k, str) for k in items) else None
+
+
+def mappings_of(value: object) -> list[Mapping[str, object]] | None:
+    """The value as a list of mappings from text, else None."""
+    if not isinstance(value, list):
+        return None
+    found = [mapping_of(item) for item in cast("list[object]", value)]
+    return None if any(item is None for item in found) else [item for item in found if item]

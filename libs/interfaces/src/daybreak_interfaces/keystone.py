@@ -1,7 +1,7 @@
 """Interface `keystone` (`identity-service`): a service user and catalogue entries."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from daybreak_interfaces._common import (
@@ -11,7 +11,7 @@ from daybreak_interfaces._common import (
     WritableBag,
     list_of,
     load_json,
-    mapping_of,
+    mappings_of,
     put,
 )
 
@@ -130,8 +130,7 @@ def write_request(app_bag: WritableBag, request: Request) -> None:
     )
 
 
-def _endpoint(value: object) -> Endpoint | None:
-    entry = mapping_of(value) or {}
+def _endpoint(entry: Mapping[str, object]) -> Endpoint | None:
     names = ("service_name", "type", "internal_url", "public_url", "admin_url")
     texts = {name: entry.get(name) for name in names}
     if not all(isinstance(text, str) and text for text in texts.values()):
@@ -146,7 +145,7 @@ def _endpoint(value: object) -> Endpoint | None:
 def read_request(app_bag: Bag) -> Request | NotReady:
     """Read the service's side."""
     region = app_bag.get("region", "")
-    entries = list_of(load_json(app_bag, "service-endpoints"), dict)
+    entries = mappings_of(load_json(app_bag, "service-endpoints"))
     if not region or entries is None:
         return NotReady("the service has not described itself")
     endpoints = [_endpoint(entry) for entry in entries]

@@ -16,7 +16,7 @@ from daybreak_interfaces._common import (
     WritableBag,
     list_of,
     load_json,
-    mapping_of,
+    mappings_of,
     put,
 )
 
@@ -62,8 +62,7 @@ def write_requests(bag: WritableBag, requests: Iterable[Request]) -> None:
 def read_requests(bag: Bag) -> tuple[Request, ...]:
     """Read the requests in one databag; malformed entries are left out."""
     found: list[Request] = []
-    for item in list_of(load_json(bag, "certificate_signing_requests"), dict) or ():
-        entry = mapping_of(item) or {}
+    for entry in mappings_of(load_json(bag, "certificate_signing_requests")) or ():
         csr = entry.get("certificate_signing_request")
         if isinstance(csr, str) and csr.strip():
             found.append(Request(csr.strip(), entry.get("ca") is True))
@@ -89,8 +88,7 @@ def write_certificates(app_bag: WritableBag, certificates: Iterable[Certificate]
 def read_certificates(app_bag: Bag) -> tuple[Certificate, ...]:
     """Read all answers of a provider; malformed entries are left out."""
     found: list[Certificate] = []
-    for item in list_of(load_json(app_bag, "certificates"), dict) or ():
-        entry = mapping_of(item) or {}
+    for entry in mappings_of(load_json(app_bag, "certificates")) or ():
         csr, cert, ca = (
             entry.get("certificate_signing_request"),
             entry.get("certificate"),
