@@ -65,9 +65,11 @@ class Engine:
         self._seen = len(self._log())
 
     def trace(self, unit: str) -> list[str]:
-        """Return the dispatches of a unit since the last mark, such as `start` or `out-relation-joined RELATION_ID=...`."""
+        """Return the dispatches of a unit since the last mark: the hook, then its variables."""
         pattern = re.compile(rf"unit-{unit.replace('/', '-')}: \S+ INFO \S+ TRACE hook=(.*)")
-        return [found[1].strip() for line in self._log()[self._seen :] if (found := pattern.match(line))]
+        return [
+            found[1].strip() for line in self._log()[self._seen :] if (found := pattern.match(line))
+        ]
 
     def hooks(self, unit: str) -> list[str]:
         """Return the hook names of `trace`."""
@@ -81,7 +83,9 @@ class Engine:
         exports = self.run("podman-env")
         name = f"db-{self.name}-{unit.replace('/', '-')}-{container}"
         script = f"{exports}\npodman inspect --format '{{{{.State.Pid}}}}' {name}"
-        return int(subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout)
+        return int(
+            subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
+        )
 
     def pebble(self, unit: str, container: str, *arguments: str) -> str:
         """Run the Pebble client in a container."""
@@ -111,7 +115,9 @@ def emptied(engine: Engine) -> Iterator[Engine]:
     yield engine
     status = engine.juju.status()
     for name in status.apps:
-        if any(unit.workload_status.current == "error" for unit in status.apps[name].units.values()):
+        if any(
+            unit.workload_status.current == "error" for unit in status.apps[name].units.values()
+        ):
             engine.juju.config(name, {"fail": ""})
         engine.juju.remove_application(name, destroy_storage=True)
     engine.juju.wait(lambda status: not status.apps, delay=0.3)

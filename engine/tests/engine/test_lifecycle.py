@@ -136,9 +136,7 @@ def test_checks_and_notices_become_hooks(emptied: Engine) -> None:
     emptied.pebble("a/0", "main", "notify", "example.com/hello")
     emptied.wait(lambda: "main-pebble-custom-notice" in emptied.hooks("a/0"))
     assert "NOTICE_KEY=example.com/hello" in emptied.trace("a/0")[0]
-    layer = (
-        "checks: {up: {override: replace, period: 200ms, threshold: 1, exec: {command: test -e /up}}}"
-    )
+    layer = "checks: {up: {override: replace, period: 200ms, threshold: 1, exec: {command: test -e /up}}}"
     emptied.juju.ssh(
         "a/0", "sh", "-c", f"'echo \"{layer}\" > /l.yaml; /charm/bin/pebble add up /l.yaml'",
         container="main",
@@ -198,7 +196,7 @@ def _set_partition(engine: Engine, application: str, partition: int) -> None:
     account = Path("/var/lib/daybreak") / engine.name / "pods" / f"{application}-0/serviceaccount"
     environment = engine.juju.exec("env", unit=f"{application}/0").stdout.splitlines()
     host = dict(line.split("=", 1) for line in environment)["KUBERNETES_SERVICE_HOST"]
-    request = urllib.request.Request(  # noqa: S310 # https, written here
+    request = urllib.request.Request(
         f"https://{host}/apis/apps/v1/namespaces/m/statefulsets/{application}",
         method="PATCH",
         data=json.dumps(
@@ -210,6 +208,6 @@ def _set_partition(engine: Engine, application: str, partition: int) -> None:
         },
     )
     tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
-    with urllib.request.urlopen(request, context=tls) as answer:  # noqa: S310 # as above
+    with urllib.request.urlopen(request, context=tls) as answer:
         changed = json.load(answer)
     assert changed["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == partition

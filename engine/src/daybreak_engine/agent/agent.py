@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -270,8 +271,7 @@ class Agent:
             )
             return f"{inside}/content.yaml"
         target = directory / resource.name
-        with open(resource.value["path"], "rb") as file:
-            target.write_bytes(file.read())
+        shutil.copyfile(resource.value["path"], target)
         return f"{inside}/{resource.name}"
 
     def _record(

@@ -176,11 +176,12 @@ class Backend:
         )
 
     def _update_statefulset(self, name: str, body: Object) -> None:
-        strategy = body["spec"].get("updateStrategy") or {}
-        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+        strategy: Object = body["spec"].get("updateStrategy") or {}
+        rolling: Object = strategy.get("rollingUpdate") or {}
+        partition: int = rolling.get("partition") or 0
         grace = body["spec"]["template"]["spec"].get("terminationGracePeriodSeconds")
         with self._cluster.store.transaction() as tx:
-            applications.set_partition(tx, name, int(partition))
+            applications.set_partition(tx, name, partition)
             if grace is not None:
                 applications.set_grace_period(tx, name, float(grace))
             _count(tx, "StatefulSet", name)
