@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from . import spec
+from . import base, spec
 from .build import build
 from .spec import ImageError
 from .store import open_store
@@ -70,11 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(images: Sequence[spec.Image]) -> None:
+    """Print one line per image: "outdated" is built from other sources than those of today."""
     there = open_store().keys()
+    base_key = base.key(base.sources_for(*base.machine_sources()))
     width = max(len(image.short) for image in images)
     for image in images:
-        state = "built" if image.reference in there else "-"
-        print(f"{image.short:<{width}}  {state:<5}  {image.reference}")
+        key = there.get(image.reference)
+        state = "-" if key is None else "built" if key == image.key(base_key) else "outdated"
+        print(f"{image.short:<{width}}  {state:<8}  {image.reference}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PACKAGES = ("ca-certificates", "python3")
 # Ubuntu releases whose python3 is at least 3.12, which OpenStack and the charms need.
 UBUNTU = ("noble", "plucky", "questing", "resolute")
 _DEBIAN_NAMES = ("stable", "oldstable", "testing", "unstable", "sid")
-_SUFFIX = re.compile(r"^(?P<name>[a-z]+)(?:/[a-z]+)?(?P<suffix>-updates|-security|/updates)?$")
+_SUFFIX = re.compile(r"^(?P<name>[a-z]+)(?P<suffix>-updates|-security|/updates)?$")
 # What a container never reads. Licences stay.
 _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 _KEPT = ("/usr/share/doc/*/copyright",)
