@@ -80,4 +80,4 @@ def mappings_of(value: object) -> list[Mapping[str, object]] | None:
     if not isinstance(value, list):
         return None
     found = [mapping_of(item) for item in cast("list[object]", value)]
-    return None if any(item is None for item in found) else [item for item in found if item]
+    return None if None in found else [item for item in found if item is not None]

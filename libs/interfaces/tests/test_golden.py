@@ -1,0 +1,393 @@
+"""Databags as the existing charms write and read them, in both directions."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from daybreak_interfaces import (
+    NotReady,
+    certificate_transfer,
+    domain_config,
+    ingress,
+    keystone,
+    keystone_credentials,
+    memcached,
+    mysql_client,
+    put,
+    tls_certificates,
+)
+
+SECRETS = {
+    "secret://0b1c/cq1": {"username": "relation-5", "password": "pw"},
+    "secret:cq2": {"tls": "True", "tls-ca": "PEM"},
+}
+
+
+def write(function: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
+    """What a write puts into an empty databag; the second write must change nothing."""
+    bag: dict[str, str] = {}
+    function(bag, *args, **kwargs)
+    again = dict(bag)
+    function(again, *args, **kwargs)
+    assert again == bag
+    return bag
+
+
+def test_put_writes_only_what_differs_and_removes_what_is_empty() -> None:
+    bag = {"a": "1", "b": "2", "other": "x"}
+    assert not put(bag, {"a": "1"})
+    assert put(bag, {"a": None, "b": "3", "c": ""})
+    assert bag == {"b": "3", "other": "x"}
+
+
+# --- mysql_client -----------------------------------------------------------------------------
+
+
+def test_mysql_client_request() -> None:
+    golden = {
+        "database": "keystone",
+        "requested-secrets": '["username", "password", "tls", "tls-ca", "uris"]',
+        "alias": "api_database",
+    }
+    request = mysql_client.Request("keystone")
+    assert write(mysql_client.write_request, request, alias="api-database") == golden
+    # What the library itself adds is no disturbance.
+    assert mysql_client.read_request({**golden, "data": "{}"}) == request
+    assert isinstance(mysql_client.read_request({}), NotReady)
+
+
+def test_mysql_client_answer_of_the_router() -> None:
+    bag = {
+        "database": "keystone",
+        "endpoints": "router-service.openstack.svc.cluster.local.:6446",
+        "secret-user": "secret://0b1c/cq1",
+        "data": "{}",
+        "version": "8.0.37",
+    }
+    assert mysql_client.read_answer(bag, SECRETS.get) == mysql_client.Answer(
+        "keystone",
+        ("router-service.openstack.svc.cluster.local.:6446",),
+        "relation-5",
+        "pw",
+        version="8.0.37",
+    )
+
+
+def test_mysql_client_tls_comes_from_its_secret_or_the_plain_keys() -> None:
+    bag = {"endpoints": "a:3306,b:3306", "secret-user": "secret://0b1c/cq1"}
+    secret = mysql_client.read_answer({**bag, "secret-tls": "secret:cq2"}, SECRETS.get)
+    plain = mysql_client.read_answer({**bag, "tls": "True", "tls-ca": "PEM"}, SECRETS.get)
+    assert isinstance(secret, mysql_client.Answer)
+    assert isinstance(plain, mysql_client.Answer)
+    assert secret.tls_ca == plain.tls_ca == "PEM"
+    assert secret.endpoints == ("a:3306", "b:3306")
+
+
+@pytest.mark.parametrize(
+    "bag",
+    [
+        {},
+        {"endpoints": "a:1"},
+        {"secret-user": "secret://0b1c/cq1"},
+        {"endpoints": "a:1", "secret-user": "secret:not-granted"},
+        {"endpoints": "a:1", "secret-user": "secret://0b1c/cq1", "secret-tls": "secret:no"},
+    ],
+)
+def test_mysql_client_answer_that_cannot_be_used(bag: dict[str, str]) -> None:
+    assert isinstance(mysql_client.read_answer(bag, SECRETS.get), NotReady)
+
+
+def test_mysql_client_provider() -> None:
+    assert write(
+        mysql_client.write_answer,
+        database="keystone",
+        endpoints=("db:3306",),
+        secret_user="secret:1",
+        secret_tls="secret:2",
+        version="11.8",
+    ) == {
+        "database": "keystone",
+        "endpoints": "db:3306",
+        "secret-user": "secret:1",
+        "secret-tls": "secret:2",
+        "version": "11.8",
+    }
+
+
+def test_passwords_are_not_in_representations() -> None:
+    answer = mysql_client.Answer("d", ("e",), "u", "hidden-password")
+    assert "hidden-password" not in repr(answer)
+
+
+# --- keystone ---------------------------------------------------------------------------------
+
+PLACEMENT = keystone.Endpoint(
+    service_name="placement",
+    type="placement",
+    description="OpenStack Placement API",
+    internal_url="http://internal-url:80/",
+    public_url="http://public-url:80/",
+    admin_url="http://192.0.2.0:8778",
+)
+
+
+def test_keystone_request() -> None:
+    # As seen from the existing placement charm.
+    golden = {
+        "region": "RegionOne",
+        "service-endpoints": (
+            '[{"admin_url": "http://192.0.2.0:8778", "description": "OpenStack Placement API",'
+            ' "internal_url": "http://internal-url:80/", "public_url": "http://public-url:80/",'
+            ' "service_name": "placement", "type": "placement"}]'
+        ),
+    }
+    request = keystone.Request("RegionOne", (PLACEMENT,))
+    assert write(keystone.write_request, request) == golden
+    assert keystone.read_request(golden) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"region": ""},
+        {"service-endpoints": "no JSON"},
+        {"service-endpoints": '[{"type": "x"}]'},
+        {"service-endpoints": "[1]"},
+        {"extra-roles": '"reader"'},
+        {"extra-roles": '["", "reader"]'},
+        {"extra-roles": "[1]"},
+    ],
+)
+def test_keystone_request_that_cannot_be_used(change: dict[str, str]) -> None:
+    bag = write(keystone.write_request, keystone.Request("RegionOne", (PLACEMENT,)))
+    assert isinstance(keystone.read_request({**bag, **change}), NotReady)
+
+
+FACTS = keystone.Facts(
+    internal=keystone.Address("gw", 443, "https"),
+    auth=keystone.Address("keystone.m.svc.cluster.local", 5000, "https"),
+    internal_auth_url="https://gw/m-keystone/v3",
+    public_auth_url="https://cloud/m-keystone/v3",
+    admin_domain=keystone.Named("Default", "default"),
+    admin_project=keystone.Named("admin", "p1"),
+    admin_user=keystone.Named("admin", "u1"),
+    service_domain=keystone.Named("service_domain", "d2"),
+    service_project=keystone.Named("services", "p2"),
+    region="RegionOne",
+)
+
+
+def test_keystone_answer() -> None:
+    golden = {
+        "api-version": "v3",
+        "auth-host": "keystone.m.svc.cluster.local",
+        "auth-port": "5000",
+        "auth-protocol": "https",
+        "internal-host": "gw",
+        "internal-port": "443",
+        "internal-protocol": "https",
+        "service-host": "keystone.m.svc.cluster.local",
+        "service-port": "5000",
+        "service-protocol": "https",
+        "admin-domain-name": "Default",
+        "admin-domain-id": "default",
+        "admin-project-name": "admin",
+        "admin-project-id": "p1",
+        "admin-user-name": "admin",
+        "admin-user-id": "u1",
+        "service-domain-name": "service_domain",
+        "service-domain-id": "d2",
+        "service-project-name": "services",
+        "service-project-id": "p2",
+        "service-user-id": "u7",
+        "internal-auth-url": "https://gw/m-keystone/v3",
+        "admin-auth-url": "https://gw/m-keystone/v3",
+        "public-auth-url": "https://cloud/m-keystone/v3",
+        "service-credentials": "secret://0b1c/cq1",
+        "admin-role": "admin",
+        "region": "RegionOne",
+        "processed-extra-roles": '["reader", "writer"]',
+    }
+    bag = write(
+        keystone.write_answer,
+        FACTS,
+        service_user_id="u7",
+        credentials="secret://0b1c/cq1",
+        processed_extra_roles=("writer", "reader"),
+    )
+    assert bag == golden
+    answer = keystone.read_answer(golden, SECRETS.get)
+    assert isinstance(answer, keystone.Answer)
+    assert (answer.username, answer.project_domain) == ("relation-5", "service_domain")
+    unreadable = {**golden, "service-credentials": "secret:none"}
+    assert isinstance(keystone.read_answer(unreadable, SECRETS.get), NotReady)
+
+
+def test_keystone_credentials() -> None:
+    request = write(keystone_credentials.write_request, keystone_credentials.Request("horizon"))
+    assert request == {"username": "horizon"}
+    assert keystone_credentials.read_request(request) == keystone_credentials.Request("horizon")
+    bag = write(keystone_credentials.write_answer, FACTS, credentials="secret://0b1c/cq1")
+    assert bag == {
+        "api-version": "3",
+        "auth-host": "keystone.m.svc.cluster.local",
+        "auth-port": "5000",
+        "auth-protocol": "https",
+        "internal-host": "keystone.m.svc.cluster.local",
+        "internal-port": "5000",
+        "internal-protocol": "https",
+        "credentials": "secret://0b1c/cq1",
+        "project-name": "services",
+        "project-id": "p2",
+        "user-domain-name": "service_domain",
+        "user-domain-id": "d2",
+        "project-domain-name": "service_domain",
+        "project-domain-id": "d2",
+        "region": "RegionOne",
+        "internal-endpoint": "https://gw/m-keystone/v3",
+        "public-endpoint": "https://cloud/m-keystone/v3",
+        "admin-role": "admin",
+    }
+    answer = keystone_credentials.read_answer(bag, SECRETS.get)
+    assert isinstance(answer, keystone_credentials.Answer)
+    assert answer.username == "relation-5"
+    assert isinstance(keystone_credentials.read_answer({}, SECRETS.get), NotReady)
+
+
+# --- ingress ----------------------------------------------------------------------------------
+
+
+def test_ingress_request_leaves_defaults_out() -> None:
+    request = ingress.Request("openstack", "placement", 8778)
+    golden = {"model": '"openstack"', "name": '"placement"', "port": "8778"}
+    assert write(ingress.write_request, request) == golden
+    assert ingress.read_request(golden) == request
+
+
+def test_ingress_request_with_everything() -> None:
+    golden = {
+        "model": '"openstack"',
+        "name": '"nova-metadata"',
+        "port": "8775",
+        "scheme": '"https"',
+        "strip-prefix": "true",
+        "redirect-https": "true",
+        "healthcheck_params": '{"path": "/", "scheme": "http", "port": 81, "interval": "2s", "timeout": "1s"}',
+    }
+    check = ingress.HealthCheck("/", 81, "http", "2s", "1s")
+    request = ingress.Request("openstack", "nova-metadata", 8775, "https", True, True, check)
+    assert write(ingress.write_request, request) == golden
+    # Some writers put a unit's key into the application's databag, too.
+    assert ingress.read_request({**golden, "host": '"x"'}) == request
+
+
+def test_ingress_request_that_loses_a_value_removes_its_key() -> None:
+    bag: dict[str, str] = {}
+    ingress.write_request(bag, ingress.Request("m", "a", 1, strip_prefix=True))
+    ingress.write_request(bag, ingress.Request("m", "a", 1))
+    assert "strip-prefix" not in bag
+
+
+@pytest.mark.parametrize(
+    "change", [{"port": '"80"'}, {"port": "70000"}, {"model": "openstack"}, {"name": '""'}]
+)
+def test_ingress_request_that_cannot_be_used(change: dict[str, str]) -> None:
+    bag = {"model": '"openstack"', "name": '"placement"', "port": "8778", **change}
+    assert isinstance(ingress.read_request(bag), NotReady)
+
+
+def test_ingress_unit_and_answer() -> None:
+    server = ingress.Server("placement-0.x.svc.cluster.local", "10.1.0.7")
+    bag = write(ingress.write_unit, server)
+    assert bag == {"host": '"placement-0.x.svc.cluster.local"', "ip": '"10.1.0.7"'}
+    assert ingress.read_unit(bag) == server
+    assert isinstance(ingress.read_unit({"ingress-address": "10.1.0.7"}), NotReady)
+    ingress.write_unit(bag, None)
+    assert bag == {}
+    answer = write(ingress.write_answer, "http://10.1.0.9/openstack-placement")
+    assert answer == {"ingress": '{"url": "http://10.1.0.9/openstack-placement"}'}
+    assert ingress.read_answer(answer) == "http://10.1.0.9/openstack-placement"
+    assert isinstance(ingress.read_answer({"ingress": "{}"}), NotReady)
+
+
+# --- certificates -----------------------------------------------------------------------------
+
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
+
+
+def test_tls_certificates() -> None:
+    requests = [tls_certificates.Request("CSR1"), tls_certificates.Request("CSR2", ca=True)]
+    golden = {
+        "certificate_signing_requests": (
+            '[{"certificate_signing_request": "CSR1", "ca": false},'
+            ' {"certificate_signing_request": "CSR2", "ca": true}]'
+        )
+    }
+    assert write(tls_certificates.write_requests, requests) == golden
+    assert tls_certificates.read_requests(golden) == tuple(requests)
+    answer = {
+        "certificates": (
+            '[{"ca": "CA", "certificate_signing_request": "CSR1", "certificate": "CRT",'
+            ' "chain": ["CRT", "CA"]}]'
+        )
+    }
+    certificate = tls_certificates.Certificate("CSR1", "CRT", "CA", ("CRT", "CA"))
+    assert write(tls_certificates.write_certificates, [certificate]) == answer
+    # By the text of the request; writers differ in the line break at its end.
+    assert tls_certificates.read_certificate(answer, "CSR1\n") == certificate
+    assert isinstance(tls_certificates.read_certificate(answer, "CSR2"), NotReady)
+
+
+def test_a_revoked_certificate_is_not_used() -> None:
+    certificate = tls_certificates.Certificate("CSR", "CRT", "CA", revoked=True)
+    bag = write(tls_certificates.write_certificates, [certificate])
+    assert json.loads(bag["certificates"])[0]["revoked"] is True
+    assert isinstance(tls_certificates.read_certificate(bag, "CSR"), NotReady)
+
+
+def test_certificate_transfer_both_versions() -> None:
+    one, two = PEM.format("one"), PEM.format("two")
+    v1 = write(certificate_transfer.write_v1, [two, one, one])
+    assert v1 == {"certificates": json.dumps([one, two]), "version": "1"}
+    v0 = write(certificate_transfer.write_v0, [two, one])
+    assert v0 == {"ca": one, "chain": json.dumps([f"{one}\n{two}"])}
+    both = certificate_transfer.Answer((one, two))
+    assert certificate_transfer.read_answer(v1, []) == both
+    assert certificate_transfer.read_answer({}, [{}, v0]) == both
+    # Keystone's own provider writes an empty certificate and one long element.
+    odd = {"certificate": "", "ca": one, "chain": json.dumps([f"{one}\n{two}"])}
+    assert certificate_transfer.read_answer({}, [odd]) == both
+    assert certificate_transfer.read_answer({"certificates": "?"}, []).certificates == ()
+    assert write(certificate_transfer.write_request) == {"version": "1"}
+
+
+# --- the rest ---------------------------------------------------------------------------------
+
+
+def test_domain_config() -> None:
+    answer = domain_config.Answer("corp", "[ldap]\nurl = ldaps://x\n", "PEM")
+    bag = write(domain_config.write_answer, answer)
+    assert bag["domain-name"] == "corp"
+    assert base64.b64decode(bag["config-contents"]) == b"[ldap]\nurl = ldaps://x\n"
+    assert domain_config.read_answer(bag) == answer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"domain-name": ""}, {"config-contents": "%%"}, {"domain-name": "../x"}, {"ca": "%%"}],
+)
+def test_domain_config_that_cannot_be_used(change: dict[str, str]) -> None:
+    bag = write(domain_config.write_answer, domain_config.Answer("corp", "x"))
+    assert isinstance(domain_config.read_answer({**bag, **change}), NotReady)
+
+
+def test_memcached() -> None:
+    units = [write(memcached.write_unit, host) for host in ("b:11211", "a:11211")]
+    assert units[0] == {"server": "b:11211"}
+    assert memcached.read_answer({}, units) == memcached.Answer(("a:11211", "b:11211"))
+    app = write(memcached.write_app, ["c:1", "a:1"])
+    assert app == {"servers": "a:1,c:1"}
+    assert memcached.read_answer(app, units) == memcached.Answer(("a:1", "c:1"))
+    assert isinstance(memcached.read_answer({}, [{"ingress-address": "x"}]), NotReady)
