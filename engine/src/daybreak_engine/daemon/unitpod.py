@@ -216,7 +216,9 @@ class UnitPod:
 
     def _finished(self, fact: _Fact) -> bool:
         alive = fact.unit.life == "alive" and fact.application.life == "alive"
-        return resolver.finished(fact.state, Snapshot(unit=self.unit, alive=alive))
+        seen = Snapshot(unit=self.unit, alive=alive, pod_generation=fact.unit.pod_generation)
+        # A hook that went down with the pod before this one is nothing to wait for.
+        return resolver.finished(resolver.sync(fact.state, seen), seen)
 
     async def _finish(self, fact: _Fact) -> None:
         """Remove the pod of a unit that has run its last hook, and the unit."""
