@@ -7,7 +7,6 @@ pytest tests/integration --juju juju --model openstack     a model that is there
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -79,8 +78,9 @@ def settled(cloud: Cloud) -> Iterator[Cloud]:
     """The shared cloud with all active, before a test; and again after it, whatever the test did."""
     cloud.settle()
     yield cloud
-    with contextlib.suppress(jubilant.CLIError):
-        cloud.juju.config("keystone", reset=["config-overrides"])
+    cloud.juju.config("keystone", reset=["config-overrides"])
+    if len(cloud.juju.status().apps["keystone"].units) != 1:
+        cloud.juju.cli("scale-application", "keystone", "1")
     cloud.settle()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 import ssl
 import urllib.error
@@ -95,30 +97,32 @@ def test_a_changed_option_reaches_users(settled: Cloud, account: Account):
     settled.juju.config("keystone", {"config-overrides": "token: {expiration: 1234}"})
     settled.settle("keystone")
 
-    eventually(lambda: _life(account) <= 1234, "tokens live 1234 s")
+    eventually(lambda: _life(account) == 1234, "tokens live 1234 s")
     settled.juju.config("keystone", reset=["config-overrides"])
     settled.settle("keystone")
     eventually(lambda: _life(account) > 1234, "tokens live as long as before")
 
 
 def _life(account: Account) -> float:
-    import datetime
-    import json
-
-    request = urllib.request.Request(
-        f"{account.url.rstrip('/')}/auth/tokens",
-        headers={"X-Auth-Token": (issued := token(account)), "X-Subject-Token": issued},
-    )
+    """Return the seconds that a new token lives; 0 while the only unit restarts."""
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
         urllib.request.HTTPSHandler(context=account.context()),
     )
-    with opener.open(request, timeout=10) as answer:
-        body = json.load(answer)["token"]
+    try:
+        issued = token(account)
+        request = urllib.request.Request(
+            f"{account.url.rstrip('/')}/auth/tokens",
+            headers={"X-Auth-Token": issued, "X-Subject-Token": issued},
+        )
+        with opener.open(request, timeout=10) as answer:
+            body = json.load(answer)["token"]
+    except OSError:
+        return 0
     ends, began = (
         datetime.datetime.fromisoformat(body[key]) for key in ("expires_at", "issued_at")
     )
-    return (ends - began).total_seconds()
+    return round((ends - began).total_seconds())
 
 
 def test_an_unknown_option_blocks_with_the_nearest_name(settled: Cloud, account: Account):
@@ -168,7 +172,7 @@ def test_keystone_scales_to_three_and_back(settled: Cloud, account: Account):
         ),
         delay=0.5,
         successes=2,
-        timeout=180,
+        timeout=300,
     )
     assert all(issues_tokens(account) for _ in range(6)), "each unit knows the keys"
 
@@ -181,7 +185,7 @@ def test_keystone_scales_to_three_and_back(settled: Cloud, account: Account):
         ),
         delay=0.5,
         successes=2,
-        timeout=120,
+        timeout=180,
     )
     assert issues_tokens(account)
 
