@@ -48,9 +48,17 @@ def processes(inputs: memcached.Inputs) -> list[Process]:
 
 
 def publish(context: Context, _: memcached.Inputs) -> None:
-    """Every unit says its own name: units come and go without the leader."""
+    """Every unit says its own name, and the leader all names.
+
+    A client reads the leader's list before it has been told of the units one by one, so that its
+    first configuration is its last.
+    """
+    names = [context.unit_fqdn(f"{context.app}/{number}") for number in range(context.planned)]
     for relation in context.relations("cache"):
         interface.write_unit(relation.data[context.charm.unit], f"{context.fqdn}:{memcached.PORT}")
+        if context.leader:
+            servers = [f"{name}:{memcached.PORT}" for name in names]
+            interface.write_app(relation.data[context.charm.app], servers)
 
 
 class MemcachedCharm(DaybreakCharm):
