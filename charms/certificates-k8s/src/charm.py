@@ -5,13 +5,14 @@ There is no workload, so this is the plain loop without the parts that run one: 
 reads all requests and brings the databags to the answers that they should have.
 """
 
+import hashlib
+import json
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import certificates
 import ops
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from daybreak_interfaces import certificate_transfer, tls_certificates
 
@@ -21,6 +22,8 @@ PEERS = "peers"
 PROVIDED = "certificates"
 TRUSTED = "send-ca-cert"
 AUTHORITY_ID = "authority-secret-id"
+# When each certificate is renewed, by the digest of its request: see `certificates`.
+RENEWALS = "renewals"
 MAX_DAYS = certificates.AUTHORITY_DAYS
 
 _NOT_THE_LOOP = (
@@ -38,6 +41,10 @@ _NOT_THE_LOOP = (
 def now() -> datetime:
     """Return the time; tests replace it."""
     return datetime.now(UTC)
+
+
+def _digest(csr: str) -> str:
+    return hashlib.sha256(csr.strip().encode()).hexdigest()[:16]
 
 
 class CertificatesCharm(ops.CharmBase):
@@ -62,8 +69,7 @@ class CertificatesCharm(ops.CharmBase):
         # update-status comes only when nothing else is due, so then the picture is complete.
         complete = isinstance(event, ops.UpdateStatusEvent)
         if self.unit.is_leader():
-            for relation in self._relations(PROVIDED):
-                self._answer(relation, gate, complete=complete)
+            self._answer_all(gate, complete=complete)
         for relation in self._relations(TRUSTED):
             certificate_transfer.write_v0(relation.data[self.unit], [gate.certificate])
             if self.unit.is_leader():
@@ -99,8 +105,12 @@ class CertificatesCharm(ops.CharmBase):
             return certificates.Authority(content["certificate"], content["private-key"])
         if not (make and self.unit.is_leader()):
             return self._no_authority()
+        import signing
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         try:
-            authority = certificates.new_authority(
+            authority = signing.new_authority(
                 str(self.config["ca-common-name"]),
                 now(),
                 ec.generate_private_key(ec.SECP256R1()),
@@ -125,25 +135,65 @@ class CertificatesCharm(ops.CharmBase):
             )
         return ops.WaitingStatus("waiting for the leader to make the authority")
 
+    def _answer_all(self, authority: certificates.Authority, *, complete: bool) -> None:
+        peers = self.model.get_relation(PEERS)
+        if peers is None:
+            return
+        bag = peers.data[self.app]
+        before: dict[str, float] = json.loads(bag.get(RENEWALS, "{}"))
+        after: dict[str, float] = {}
+        for relation in self._relations(PROVIDED):
+            after |= self._answer(relation, authority, before, complete=complete)
+        if after != before:
+            bag[RENEWALS] = json.dumps(after, sort_keys=True)
+
+    def _renewal(
+        self,
+        csr: str,
+        certificate: str,
+        authority: certificates.Authority,
+        renewals: Mapping[str, float],
+    ) -> float:
+        known = renewals.get(_digest(csr))
+        if known is not None:
+            return known
+        import signing
+
+        return signing.renewal_time(certificate, authority)
+
     def _answer(
-        self, relation: ops.Relation, authority: certificates.Authority, *, complete: bool
-    ) -> None:
+        self,
+        relation: ops.Relation,
+        authority: certificates.Authority,
+        renewals: Mapping[str, float],
+        *,
+        complete: bool,
+    ) -> dict[str, float]:
+        """Answer the requests of a relation, and return when its certificates are renewed."""
         requests = [
             certificates.Request(request.csr, relation.app.name, is_ca=request.ca)
             for source in (relation.app, *sorted(relation.units, key=lambda unit: unit.name))
             for request in tls_certificates.read_requests(relation.data[source])
         ]
         before = [
-            certificates.Issued(entry.csr, entry.certificate, entry.ca)
+            certificates.Issued(
+                entry.csr,
+                entry.certificate,
+                entry.ca,
+                self._renewal(entry.csr, entry.certificate, authority, renewals),
+            )
             for entry in tls_certificates.read_certificates(relation.data[self.app])
         ]
+
+        def issue(request: certificates.Request) -> certificates.Issued:
+            import signing
+            from cryptography import x509
+
+            validity = timedelta(days=int(self.config["certificate-validity"]))
+            return signing.issue(authority, request, now(), validity, x509.random_serial_number())
+
         issued, refusals = certificates.answer(
-            requests,
-            before,
-            authority,
-            now(),
-            timedelta(days=int(self.config["certificate-validity"])),
-            x509.random_serial_number,
+            requests, before, authority, now().timestamp(), issue
         )
         if not complete:
             answered = {entry.csr for entry in issued}
@@ -158,6 +208,7 @@ class CertificatesCharm(ops.CharmBase):
                 for e in sorted(issued, key=lambda entry: entry.csr)
             ],
         )
+        return {_digest(entry.csr): entry.renew_at for entry in issued}
 
     def _relations(self, endpoint: str) -> list[ops.Relation]:
         return [

@@ -1,12 +1,16 @@
 """What the authority signs, refuses and renews."""
 
 import ipaddress
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 import certificates
 import pytest
+import signing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,7 +30,7 @@ OWN_NAMES = (
 
 @pytest.fixture(scope="module")
 def authority() -> certificates.Authority:
-    return certificates.new_authority("Test CA", NOW, ec.generate_private_key(ec.SECP256R1()), 1)
+    return signing.new_authority("Test CA", NOW, ec.generate_private_key(ec.SECP256R1()), 1)
 
 
 @pytest.fixture
@@ -58,6 +62,19 @@ def request(csr: str) -> certificates.Request:
     return certificates.Request(csr=csr, application="keystone")
 
 
+def answer(
+    wanted: Sequence[certificates.Request],
+    issued: Sequence[certificates.Issued],
+    authority: certificates.Authority,
+    now: datetime,
+    serials: Iterator[int],
+) -> tuple[tuple[certificates.Issued, ...], tuple[certificates.Refusal, ...]]:
+    def issue(request: certificates.Request) -> certificates.Issued:
+        return signing.issue(authority, request, now, YEAR, next(serials))
+
+    return certificates.answer(wanted, issued, authority, now.timestamp(), issue)
+
+
 def load(pem: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem.encode())
 
@@ -70,7 +87,7 @@ def verify(issued: certificates.Issued, host: str, when: datetime) -> None:
 
 
 def test_a_client_accepts_the_certificate_for_each_name(authority: certificates.Authority):
-    issued = certificates.issue(authority, request(make_csr(*OWN_NAMES)), NOW, YEAR, 2)
+    issued = signing.issue(authority, request(make_csr(*OWN_NAMES)), NOW, YEAR, 2)
     for name in OWN_NAMES[1:]:
         verify(issued, name, NOW + timedelta(days=364))
     with pytest.raises(VerificationError):
@@ -95,20 +112,21 @@ def test_the_key_is_not_in_the_representation(authority: certificates.Authority)
 
 def test_a_certificate_never_outlives_its_authority(authority: certificates.Authority):
     late = NOW + timedelta(days=3640)
-    issued = certificates.issue(authority, request(make_csr("a.example")), late, YEAR, 3)
+    issued = signing.issue(authority, request(make_csr("a.example")), late, YEAR, 3)
     assert (
         load(issued.certificate).not_valid_after_utc
         == load(authority.certificate).not_valid_after_utc
     )
-    assert not certificates.is_due(issued.certificate, authority, late)
+    end = load(authority.certificate).not_valid_after_utc
+    assert issued.renew_at == end.timestamp()
 
 
 def test_addresses_and_a_bare_common_name_are_names(authority: certificates.Authority):
     csr = make_csr(addresses=("10.1.0.4", "fd00::4"))
-    leaf = load(certificates.issue(authority, request(csr), NOW, YEAR, 4).certificate)
+    leaf = load(signing.issue(authority, request(csr), NOW, YEAR, 4).certificate)
     san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(a) for a in san.get_values_for_type(x509.IPAddress)] == ["10.1.0.4", "fd00::4"]
-    leaf = load(certificates.issue(authority, request(make_csr()), NOW, YEAR, 5).certificate)
+    leaf = load(signing.issue(authority, request(make_csr()), NOW, YEAR, 5).certificate)
     san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert san.get_values_for_type(x509.DNSName) == ["keystone-0"]
 
@@ -134,7 +152,7 @@ WEAK_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is there to 
 )
 def test_refusals(authority: certificates.Authority, csr: str, reason: str):
     with pytest.raises(certificates.RefusedError, match=reason):
-        certificates.issue(authority, request(csr), NOW, YEAR, 6)
+        signing.issue(authority, request(csr), NOW, YEAR, 6)
 
 
 def test_a_request_that_was_tampered_with_is_refused(authority: certificates.Authority):
@@ -143,14 +161,14 @@ def test_a_request_that_was_tampered_with_is_refused(authority: certificates.Aut
     raw[raw.index(b"a.example")] = ord("b")
     pem = x509.load_der_x509_csr(bytes(raw)).public_bytes(serialization.Encoding.PEM).decode()
     with pytest.raises(certificates.RefusedError, match="signature"):
-        certificates.issue(authority, request(pem), NOW, YEAR, 6)
+        signing.issue(authority, request(pem), NOW, YEAR, 6)
 
 
 def test_a_request_for_an_authority_is_refused(
     authority: certificates.Authority, serials: Iterator[int]
 ):
     wanted = certificates.Request(make_csr("a.example"), "keystone", is_ca=True)
-    answers, refusals = certificates.answer([wanted], [], authority, NOW, YEAR, serials.__next__)
+    answers, refusals = answer([wanted], [], authority, NOW, serials)
     assert answers == ()
     assert "leaves only" in refusals[0].reason
 
@@ -160,7 +178,7 @@ def test_an_application_of_another_model_may_use_its_own_cluster_names(
 ):
     csr = make_csr("keystone.other.svc.cluster.local")
     wanted = certificates.Request(csr, "remote-" + "0" * 32)
-    certificates.issue(authority, wanted, NOW, YEAR, 7)
+    signing.issue(authority, wanted, NOW, YEAR, 7)
 
 
 def test_a_request_keeps_its_certificate_until_it_is_due(
@@ -169,7 +187,7 @@ def test_a_request_keeps_its_certificate_until_it_is_due(
     wanted = [request(make_csr("a.example")), request(make_csr("b.example"))]
 
     def run(issued: tuple[certificates.Issued, ...], now: datetime):
-        return certificates.answer(wanted, issued, authority, now, YEAR, serials.__next__)[0]
+        return answer(wanted, issued, authority, now, serials)[0]
 
     first = run((), NOW)
     assert run(first, NOW + timedelta(days=270)) == first
@@ -184,7 +202,7 @@ def test_answers_without_request_go_and_doubles_are_answered_once(
     kept, gone = request(make_csr("a.example")), request(make_csr("b.example"))
 
     def run(wanted: list[certificates.Request], issued: tuple[certificates.Issued, ...]):
-        return certificates.answer(wanted, issued, authority, NOW, YEAR, serials.__next__)[0]
+        return answer(wanted, issued, authority, NOW, serials)[0]
 
     both = run([kept, gone], ())
     assert run([kept, kept], both) == both[:1]
@@ -193,19 +211,25 @@ def test_answers_without_request_go_and_doubles_are_answered_once(
 def test_a_certificate_of_another_authority_is_due(
     authority: certificates.Authority, serials: Iterator[int]
 ):
-    other = certificates.new_authority("Test CA", NOW, ec.generate_private_key(ec.SECP256R1()), 9)
+    other = signing.new_authority("Test CA", NOW, ec.generate_private_key(ec.SECP256R1()), 9)
     wanted = [request(make_csr("a.example"))]
-    old = certificates.answer(wanted, [], other, NOW, YEAR, serials.__next__)[0]
-    new = certificates.answer(wanted, old, authority, NOW, YEAR, serials.__next__)[0]
+    old = answer(wanted, [], other, NOW, serials)[0]
+    new = answer(wanted, old, authority, NOW, serials)[0]
     assert new[0].ca == authority.certificate
     verify(new[0], "a.example", NOW)
 
 
 def test_an_unreadable_certificate_is_due(authority: certificates.Authority):
-    assert certificates.is_due("nonsense", authority, NOW)
+    assert signing.renewal_time("nonsense", authority) == 0
+
+
+def test_no_cryptography_is_imported_for_what_is_answered():
+    code = "import sys, charm; assert 'cryptography' not in sys.modules"
+    source = Path(certificates.__file__).parent
+    subprocess.run([sys.executable, "-c", code], cwd=source, check=True)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65])
 def test_the_name_of_an_authority_has_limits(name: str):
     with pytest.raises(certificates.RefusedError, match="1 to 64"):
-        certificates.new_authority(name, NOW, ec.generate_private_key(ec.SECP256R1()), 1)
+        signing.new_authority(name, NOW, ec.generate_private_key(ec.SECP256R1()), 1)
