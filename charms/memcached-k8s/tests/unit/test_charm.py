@@ -50,13 +50,14 @@ def make_state(tmp_path: Path) -> MakeState:
 
 
 def test_it_runs_as_the_image_says_and_tells_its_stable_name(ctx: Ctx, make_state: MakeState):
-    out = ctx.run(ctx.on.config_changed(), make_state(config={"memory": 100}))
+    out = ctx.run(ctx.on.config_changed(), make_state(config={"memory": 100}, leader=True))
     service = out.get_container("memcached").plan.services["memcached"]
     assert service.command.startswith("/opt/memcached ")
     assert "-m 100" in service.command
     assert service.user == "cache"
     host = f"memcached-k8s-0.memcached-k8s-endpoints.{out.model.name}.svc.cluster.local"
     assert out.get_relations("cache")[0].local_unit_data["server"] == f"{host}:11211"
+    assert out.get_relations("cache")[0].local_app_data["servers"] == f"{host}:11211"
     assert out.opened_ports == {testing.TCPPort(11211)}
     assert out.workload_version == "1.6.38"
     assert out.unit_status == testing.ActiveStatus()

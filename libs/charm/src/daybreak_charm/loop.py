@@ -375,12 +375,14 @@ class DaybreakCharm(ops.CharmBase):
         if ports := tuple(self.description.ports(inputs)):
             self.unit.set_ports(*ports)
         version = self.description.version(inputs) if self.description.version else ""
-        # Juju takes the version of an application from its leader only.
-        if not version or not self.unit.is_leader():
+        if not version:
             return
         if self.context.peer_unit.get("version") != version:
-            self.unit.set_workload_version(version)
             self.context.put_peer_unit(version=version)
+        # Juju takes the version of an application from its leader only.
+        if self.context.leader and self.context.peer_app.get("version") != version:
+            self.unit.set_workload_version(version)
+            self.context.put_peer_app(version=version)
 
     def _place(self, container: str | None) -> str:
         return container or next(iter(self.description.containers), "")
