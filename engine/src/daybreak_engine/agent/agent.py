@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from daybreak_engine.hooktools.context import HookContext
-    from daybreak_engine.hooktools.server import HookToolServer
+    from daybreak_engine.hooktools.server import HookToolServer, Usage
     from daybreak_engine.instance import Instance
     from daybreak_engine.model import Store, rows
     from daybreak_engine.model.operation import Operation, WorkloadEvent
@@ -185,7 +185,7 @@ class Agent:
             await self._woken.wait()
             return
         usage = tools.unregister(context)
-        self._record(operation, ended, usage.calls, usage.seconds)
+        self._record(operation, ended, usage)
         if ended.code is None and not cancelled and not ended.timed_out:
             lifecycle.interrupted(store, context)
             # Until its container is known to be gone the unit would run the same again.
@@ -274,17 +274,16 @@ class Agent:
         shutil.copyfile(resource.value["path"], target)
         return f"{inside}/{resource.name}"
 
-    def _record(
-        self, operation: Operation, ended: dispatch.Outcome, calls: int, seconds: float
-    ) -> None:
+    def _record(self, operation: Operation, ended: dispatch.Outcome, usage: Usage) -> None:
         line = {
             "time": round(self._cluster.store.read().now, 3),
             "unit": self.unit,
             "hook": operation.name or operation.action,
             "seconds": round(ended.wall, 4),
             "cpu": round(ended.cpu, 4),
-            "tools": calls,
-            "tool_seconds": round(seconds, 4),
+            "tools": usage.calls.total(),
+            "tool_seconds": round(usage.seconds, 4),
+            "calls": dict(sorted(usage.calls.items())),
             "exit": ended.code,
         }
         self._cluster.record_hook(json.dumps(line))

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +25,11 @@ class Usage:
     """What the tools of one context have cost.
 
     Attributes:
-        calls: Calls of tools.
+        calls: Calls by tool.
         seconds: Time in the server for them.
     """
 
-    calls: int = 0
+    calls: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
 
 
@@ -92,7 +93,7 @@ class HookToolServer:
             request.get("files") or {},
         )
         usage = self._usage[context.id]
-        usage.calls += 1
+        usage.calls[str(request.get("tool"))] += 1
         usage.seconds += time.perf_counter() - started
         return {"code": code, "stdout": out, "stderr": error}
 
