@@ -50,6 +50,7 @@ def start(instance: Instance) -> None:
         if not answers(instance):
             if not _supervisor_pid(instance):
                 _start_supervisor(instance)
+                _await_supervisor(instance)
             _await_answer(instance)
 
 
@@ -72,9 +73,16 @@ def stop(instance: Instance) -> None:
 
 
 def restart_supervisor(instance: Instance) -> None:
-    """Called by a daemon whose supervisor is gone: start a new one, which starts a new daemon."""
-    if not _systemd_runs() and not _stopping_file(instance).exists():
-        _start_supervisor(instance)
+    """Called by a daemon whose supervisor is gone: start a new one, which starts a new daemon.
+
+    A command may have noticed as well and be doing the same; a second supervisor would outlive `stop`.
+    """
+    if _systemd_runs():
+        return
+    with _lock(instance):
+        if not _stopping_file(instance).exists() and not _supervisor_pid(instance):
+            _start_supervisor(instance)
+            _await_supervisor(instance)
 
 
 def record_pid(instance: Instance) -> None:
@@ -283,6 +291,13 @@ def _await_answer(instance: Instance) -> None:
                 remedy="\n  ".join([f"its last words, from {log}:", *tail]),
             )
         time.sleep(0.02)
+
+
+def _await_supervisor(instance: Instance) -> None:
+    """Wait until a supervisor that was started can be seen, for at most a second."""
+    deadline = time.monotonic() + 1.0
+    while not _supervisor_pid(instance) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
