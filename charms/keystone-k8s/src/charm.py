@@ -127,7 +127,8 @@ def read_secrets(context: Context) -> tuple[dict[str, str], dict[str, str], str]
     found: list[dict[str, str]] = []
     for key in ("fernet-keys", "credential-keys", "admin-password"):
         secret_id = context.app_secret(key)
-        content = context.secret(secret_id) if secret_id else None
+        look = context.own_secret if context.leader else context.secret
+        content = look(secret_id) if secret_id else None
         if content is None:
             return None
         found.append(dict(content))
@@ -290,7 +291,7 @@ def account(context: Context, relation: ops.Relation, key: str) -> tuple[str, st
     if secret_id is None:
         app = relation.app.name if relation.app else "unknown"
         return username(app, secrets.token_hex(3)), secrets.token_urlsafe(24)
-    content = context.secret(secret_id)
+    content = context.own_secret(secret_id)
     return (content["username"], content["password"]) if content else None
 
 

@@ -182,7 +182,7 @@ def _credentials(context: Context, client: Client) -> dict[str, str]:
     secret_id = client.relation.data[context.charm.app].get(SECRET)
     if not secret_id:
         return _content(client, 1)
-    content = context.secret(secret_id)
+    content = context.own_secret(secret_id)
     if content is None:
         # Making another one would lock the client out, for a fault that may pass.
         raise UnreadableError(f"the secret of relation {client.relation.id} cannot be read")

@@ -253,3 +253,17 @@ def test_a_hook_of_pebble_never_raises(world: World, monkeypatch: pytest.MonkeyP
     assert isinstance(out.unit_status, testing.WaitingStatus)
     with pytest.raises(testing.errors.UncaughtCharmError):
         world.context.run(world.context.on.config_changed(), state)
+
+
+def test_a_changed_secret_is_followed_in_its_own_event(world: World) -> None:
+    secret = testing.Secret(
+        {"username": "echo-1", "password": "old"},
+        latest_content={"username": "echo-2", "password": "new"},
+        owner=None,
+    )
+    bag = {"database": "echo", "endpoints": "db:3306", "secret-user": secret.id}
+    db = testing.Relation("database", remote_app_data=bag)
+    start = world.state(db, testing.Relation("certificates"), secrets={secret})
+    state = CA.answer(world.context.run(world.context.on.config_changed(), start))
+    world.context.run(world.context.on.secret_changed(secret), state)
+    assert "echo-2:new@" in (world.folder / "etc" / "echo.conf").read_text()

@@ -170,10 +170,25 @@ class Context:
         return [relation.data[unit] for unit in units]
 
     def secret(self, secret_id: str) -> Mapping[str, str] | None:
-        """Latest content of a secret; None when it is missing or not granted yet."""
+        """Content of a secret; None when it is missing or not granted yet.
+
+        It is that of the revision which this unit tracks: the latest when it is read first, and the
+        latest again after each secret-changed, in which the loop moves on before anything else. So
+        one call of a hook tool is enough.
+        """
         try:
-            secret = self.charm.model.get_secret(id=secret_id)
-            return secret.get_content(refresh=True)
+            return self.charm.model.get_secret(id=secret_id).get_content()
+        except (ops.SecretNotFoundError, ops.ModelError):
+            return None
+
+    def own_secret(self, secret_id: str) -> Mapping[str, str] | None:
+        """Latest content of a secret of the application; None when it cannot be read.
+
+        The owner hears of no change, and a unit that led before tracks what it wrote then: a leader
+        that trusted its tracked revision could bring a credential back that was rotated out.
+        """
+        try:
+            return self.charm.model.get_secret(id=secret_id).peek_content()
         except (ops.SecretNotFoundError, ops.ModelError):
             return None
 

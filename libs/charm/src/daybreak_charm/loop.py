@@ -77,6 +77,8 @@ class DaybreakCharm(ops.CharmBase):
 
     def _on_event(self, event: ops.EventBase) -> None:
         try:
+            if isinstance(event, ops.SecretChangedEvent):
+                self._follow(event.secret)
             self._run()
         except pebble.ConnectionError as error:
             # The container has gone; pebble-ready follows when it is back.
@@ -89,6 +91,14 @@ class DaybreakCharm(ops.CharmBase):
             waiting = Waiting(f"{type(error).__name__}, see the log", RETRY)
             self._outcomes = [("loop", waiting)]
             self._arm(waiting)
+
+    @staticmethod
+    def _follow(secret: ops.Secret) -> None:
+        try:
+            secret.get_content(refresh=True)
+        except (ops.SecretNotFoundError, ops.ModelError):
+            # Withdrawn meanwhile: whoever reads it finds that out.
+            logger.info("a secret changed that cannot be read")
 
     def _on_secret_unused(self, event: ops.SecretRemoveEvent | ops.SecretExpiredEvent) -> None:
         event.remove_revision()
