@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ops
 import pytest
@@ -44,7 +44,7 @@ COMMON = {
     "TERM",
 }
 RELATION = {"relation_id": 2, "endpoint": "inp", "remote_application": "p"}
-CHECK = {"container": "c1", "check": "up"}
+CHECK: dict[str, Any] = {"container": "c1", "check": "up"}
 
 
 @pytest.mark.parametrize(

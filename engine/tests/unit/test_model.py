@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -163,10 +163,15 @@ def test_rotation_by_calendar() -> None:
 def test_user_secrets_prune_themselves(cloud: Cloud) -> None:
     cloud.deploy("a")
     with cloud.store.transaction() as tx:
-        owner = {"owner_kind": "model", "owner": "uuid", "label": "n", "auto_prune": True}
-        secret = secrets.add(tx, {"abc": "1"}, **owner)  # pyright: ignore[reportArgumentType]  # keywords above
+        owner: dict[str, Any] = {
+            "owner_kind": "model",
+            "owner": "uuid",
+            "label": "n",
+            "auto_prune": True,
+        }
+        secret = secrets.add(tx, {"abc": "1"}, **owner)
         with pytest.raises(errors.ExistsError, match='name "n" already exists'):
-            secrets.add(tx, {"abc": "1"}, **owner)  # pyright: ignore[reportArgumentType]  # keywords above
+            secrets.add(tx, {"abc": "1"}, **owner)
         secrets.grant(tx, secret.id, "a", None)
         secrets.track(tx, secret.id, "a/0", 1)
         secrets.update(tx, secret.id, content={"abc": "2"})

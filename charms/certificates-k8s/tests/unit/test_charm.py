@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import charm
 import pytest
@@ -57,7 +58,7 @@ def requests(*csrs: str) -> dict[str, str]:
     }
 
 
-def state(csr: str, **changes: object) -> testing.State:
+def state(csr: str, **changes: Any) -> testing.State:
     relations = {
         testing.PeerRelation("peers"),
         testing.Relation(
@@ -76,7 +77,7 @@ def answers(out: testing.State) -> list[dict[str, object]]:
     return json.loads(relation(out, "certificates").local_app_data.get("certificates", "[]"))
 
 
-def replace_units(out: testing.State, **changes: object) -> testing.State:
+def replace_units(out: testing.State, **changes: Any) -> testing.State:
     """Return the state with another remote side of the certificates relation."""
     old = relation(out, "certificates")
     new = testing.Relation(

@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 from fake_server import FakeServer
 from ops import pebble, testing
@@ -38,7 +39,7 @@ def sign(csr_pem: str) -> dict[str, object]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
 
-    def build(subject: x509.Name, public: object) -> str:
+    def build(subject: x509.Name, public: CertificatePublicKeyTypes) -> str:
         return (
             x509.CertificateBuilder(name, subject, public, x509.random_serial_number())
             .not_valid_before(NOW)
