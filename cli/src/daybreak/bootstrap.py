@@ -109,20 +109,15 @@ def bootstrap(run: Run) -> Result:
         DaybreakError: A step could not be done; those before it stay done, a further run goes on.
     """
     started = run.clock.now()
-    for title, step in _steps(run):
-        # Waiting for programs, not computing: on two cores the next ones fit beside the first.
-        if step is _images and not run.dry_run:
-            _go_ahead(run)
-        run.report.begin(title)
-        begun = run.clock.now()
-        try:
-            mark, detail = step(run)
-        except BaseException:
-            run.report.end("failed", title, "", run.clock.now() - begun)
-            raise
-        seconds = None if mark == "would" else run.clock.now() - begun
-        run.steps.append(Done(title, mark, detail, seconds))
-        run.report.end(mark, title, detail, seconds)
+    try:
+        for title, step in _steps(run):
+            # Waiting for programs, not computing: on two cores the next ones fit beside the first.
+            if step is _images and not run.dry_run:
+                _go_ahead(run)
+            _do(run, title, step)
+    finally:
+        # A step that failed leaves no program running behind this one.
+        futures.wait(run.ahead.values())
     return Result(
         tuple(run.steps),
         run.findings,
@@ -130,6 +125,19 @@ def bootstrap(run: Run) -> Result:
         run.auth_url,
         run.expires,
     )
+
+
+def _do(run: Run, title: str, step: Step) -> None:
+    run.report.begin(title)
+    begun = run.clock.now()
+    try:
+        mark, detail = step(run)
+    except BaseException:
+        run.report.end("failed", title, "", run.clock.now() - begun)
+        raise
+    seconds = None if mark == "would" else run.clock.now() - begun
+    run.steps.append(Done(title, mark, detail, seconds))
+    run.report.end(mark, title, detail, seconds)
 
 
 def _steps(run: Run) -> Iterator[tuple[str, Step]]:
