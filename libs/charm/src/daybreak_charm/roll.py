@@ -2,8 +2,7 @@
 
 A unit that owes a restart says so in its own databag (`roll`); the leader names the one that may
 (`roll-holder` in the application's); that unit restarts, is online again, and takes its word back.
-Each step
-is a relation-changed event for those who wait.
+Each step is a relation-changed event for those who wait.
 """
 
 from collections.abc import Iterable, Mapping
