@@ -129,10 +129,8 @@ def uwsgi(inputs: Inputs) -> str:
     """The file of uwsgi.
 
     The application is loaded before the workers are forked, so that the health listener, which the
-    master
-    answers, opens when Keystone can serve; it shares no worker with bcrypt. On SIGHUP the master
-    starts itself
-    again and reads the certificate; the listening socket stays open meanwhile.
+    master answers, opens when Keystone can serve; it shares no worker with bcrypt. On SIGHUP the
+    master starts itself again and reads the certificate; the listening socket stays open meanwhile.
     """
     any_host = urls.host(inputs.any_address)
     mounts = ["/", *([inputs.prefix] if inputs.prefix else [])]
