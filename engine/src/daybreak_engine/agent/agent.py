@@ -13,7 +13,7 @@ from daybreak_engine import errors
 from daybreak_engine.hooktools import environment, lifecycle
 from daybreak_engine.hooktools.context import Services
 from daybreak_engine.model import applications, tasks, units
-from daybreak_engine.substrate import dispatch, podspec
+from daybreak_engine.substrate import dispatch, podspec, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,8 +141,7 @@ class Agent:
 
     async def _rest(self, until: float | None) -> None:
         pause = None if until is None else max(0.0, until - self._cluster.store.read().now)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), pause)
+        await waiting.is_set(self._woken, pause)
 
     async def _serve(self) -> None:
         """Offer the hook tools to a charm container that has just started."""

@@ -8,7 +8,6 @@ service addresses. Each decision is a function over the model's state, so a look
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 from ipaddress import IPv4Address
@@ -23,7 +22,7 @@ from daybreak_engine.hooktools import lifecycle
 from daybreak_engine.hooktools.server import HookToolServer
 from daybreak_engine.instance import unit_file_name
 from daybreak_engine.model import applications, leadership, log, models, statuses, units
-from daybreak_engine.substrate import pods, podspec
+from daybreak_engine.substrate import pods, podspec, waiting
 from daybreak_engine.substrate.watch import Watcher
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ class Cluster:
 
     async def _work(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LEASE_RENEWAL / 2)
+            await waiting.is_set(self._changed, LEASE_RENEWAL / 2)
             self._changed.clear()
             try:
                 await self._look()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -23,7 +22,7 @@ from daybreak_engine.model import (
     unitstate,
 )
 from daybreak_engine.model.snapshot import Snapshot
-from daybreak_engine.substrate import network, pebble, podspec
+from daybreak_engine.substrate import network, pebble, podspec, waiting
 from daybreak_engine.substrate.probes import Prober
 
 if TYPE_CHECKING:
@@ -97,8 +96,7 @@ class UnitPod:
                 except errors.EngineError as error:
                     self._cluster.report(self.unit, error)
                     pause = RETRY_SECONDS
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._look.wait(), pause)
+                await waiting.is_set(self._look, pause)
         finally:
             await self._unwatch()
 

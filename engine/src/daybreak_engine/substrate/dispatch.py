@@ -107,7 +107,8 @@ async def execute(
     try:
         ended = asyncio.ensure_future(_ended(child.pid))
         try:
-            await asyncio.wait_for(asyncio.shield(ended), timeout)
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(ended)
         except TimeoutError:
             timed_out = True
             _kill_group(child.pid)

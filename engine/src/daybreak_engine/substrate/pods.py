@@ -23,7 +23,7 @@ from ..instance import (
     Instance,
     unit_file_name,
 )
-from . import network
+from . import network, waiting
 from .errors import CommandError, ImageMissingError
 
 if TYPE_CHECKING:
@@ -323,9 +323,7 @@ async def _gone(pid: int, seconds: float | None, *, first: signal.Signals | None
         if first is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, first)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), seconds)
-        return gone.is_set()
+        return await waiting.is_set(gone, seconds)
     finally:
         loop.remove_reader(handle)
         os.close(handle)

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from . import waiting
 from .errors import PebbleError
 from .pebble import Level, PebbleClient
 
@@ -133,10 +134,7 @@ class Prober:
                 now = loop.time()
                 await asyncio.gather(*(self._ask(name, now) for name in self._sockets))
                 self._report()
-                try:
-                    await asyncio.wait_for(self._nudge.wait(), self._period())
-                except TimeoutError:
-                    continue
+                await waiting.is_set(self._nudge, self._period())
         finally:
             for name in list(self._clients):
                 await self._drop(name)
