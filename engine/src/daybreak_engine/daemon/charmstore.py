@@ -7,6 +7,7 @@ milliseconds.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from daybreak_engine import errors
 from daybreak_engine.instance import Instance
+
+KEPT_TREES = 32
+"""How many unpacked charms the cache keeps, some 20 MB each."""
 
 Compile = Callable[[Path], Awaitable[None]]
 """Compiles the Python of a directory with the interpreter that will run it."""
@@ -56,6 +60,7 @@ async def unpacked(
     """
     target = instance.cache / "charms" / f"{digest}-{python}"
     if target.is_dir():
+        os.utime(target)
         return target
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -70,7 +75,15 @@ async def unpacked(
         shutil.rmtree(partial)
         if not target.is_dir():
             raise
+    await asyncio.to_thread(_prune, target.parent)
     return target
+
+
+def _prune(directory: Path) -> None:
+    """Remove the trees that were not used for longest; units keep the files that they link."""
+    trees = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in trees[KEPT_TREES:]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def populate(tree: Path, charm_directory: Path) -> None:
