@@ -50,6 +50,8 @@ class DaybreakCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
+        # Each message is a process of its own (juju-log), and the framework's debug messages are two a hook.
+        logging.getLogger().setLevel(logging.INFO)
         self.context = Context(self, self.effects)
         self.inputs: Any = None
         self._outcomes: list[tuple[str, Outcome]] | None = None
