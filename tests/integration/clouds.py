@@ -218,6 +218,8 @@ def chosen(instance: str) -> Iterator[None]:
 def embedded(instance: str, bundle: Path = BUNDLE, *, bootstrap: bool = True) -> Iterator[Cloud]:
     """Make an instance of the engine with a cloud in it, and remove it afterwards."""
     daybreak = [PROGRAMS / "python", "-m", "daybreak"]
+    # What a run that was killed has left.
+    remove(instance)
     try:
         with chosen(instance):
             juju = jubilant.Juju(model="openstack", cli_binary=PROGRAMS / "juju")

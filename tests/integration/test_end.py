@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .clouds import BUNDLE, PROGRAMS, embedded, eventually, program, remove
+from .clouds import BUNDLE, PROGRAMS, ROOT, embedded, eventually, program, remove
 from .machine import left_over, picture
 
 pytestmark = pytest.mark.embedded
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.embedded
 
 @pytest.fixture
 def once_used():
-    """Have the shared parts of the machine (images, podman's own files) made before the picture."""
+    """Have what instances share (packed charms, podman's own files) made before the picture."""
+    program(PROGRAMS / "python", ROOT / "tools/pack", instance="gone")
     program(PROGRAMS / "daybreak-engine", "podman-env", instance="gone")
     yield
     remove("gone")
