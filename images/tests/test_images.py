@@ -21,10 +21,13 @@ def run(where: store.Store, image: spec.Image, *command: str) -> str:
     return where.run(["podman", "run", *options, image.reference, *command])
 
 
-@pytest.mark.parametrize("image", spec.load(), ids=lambda image: image.short)
+@pytest.mark.parametrize(
+    "image",
+    # The charm container has no layout: charms know it.
+    [image for image in spec.load() if image.name != "charm-base"],
+    ids=lambda image: image.short,
+)
 def test_layout_tells_the_truth(images: store.Store, image: spec.Image) -> None:
-    if image.name == "charm-base":
-        pytest.skip("charms know it; it has no layout")
     layout = json.loads(run(images, image, "cat", "/usr/share/daybreak/layout.json"))
     account = run(images, image, "getent", "passwd", layout["user"]).split(":")
     assert [int(account[2]), int(account[3])] == [layout["uid"], layout["gid"]]

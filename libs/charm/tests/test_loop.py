@@ -240,6 +240,15 @@ def test_a_silent_process_gets_a_waiter(world: World) -> None:
     )
 
 
+def test_a_wait_that_is_found_without_the_loop_ends_by_itself(world: World) -> None:
+    # As in an action: nothing else would run the loop again, and the status would stay.
+    state = ready(world)
+    world.effects(answers=False)
+    out = world.context.run(world.context.on.collect_unit_status(), state)
+    assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
+    assert "wait-online" in out.get_container("echo").plan.checks
+
+
 def test_a_hook_of_pebble_never_raises(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     state = ready(world)
 

@@ -112,9 +112,19 @@ class DaybreakCharm(ops.CharmBase):
         if self._outcomes is None:
             try:
                 self.ask()
+                self._see_that_it_ends()
             except pebble.ConnectionError:
                 self._outcomes = [("container", Waiting("a container is restarting", ""))]
         event.add_status(self._status(self._outcomes or []))
+
+    def _see_that_it_ends(self) -> None:
+        """Give a wait a waker that was found without the loop, in an action for example."""
+        last = self.ask()[-1][1] if self.ask() else Ready()
+        if not isinstance(last, Waiting) or self.context.leaving:
+            return
+        if self._arm(Waiting(last.why, last.waker or RETRY)):
+            self._outcomes = None
+            self.ask()
 
     @staticmethod
     def _status(outcomes: Sequence[tuple[str, Outcome]]) -> ops.StatusBase:
