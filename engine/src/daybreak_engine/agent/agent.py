@@ -60,8 +60,9 @@ if TYPE_CHECKING:
             """The variables by which a hook finds the Kubernetes API."""
             ...
 
-        def credential(self, application: str) -> Mapping[str, Any]:
-            """Return what credential-get shows."""
+        @property
+        def credential(self) -> Mapping[str, Any]:
+            """What credential-get shows."""
             ...
 
         def record_hook(self, line: str) -> None:
@@ -154,7 +155,7 @@ class Agent:
     async def _perform(self, decision: lifecycle.Decision) -> None:
         store, operation = self._cluster.store, decision.operation
         assert operation is not None
-        context = lifecycle.begin(store, decision, self._services(operation))
+        context = lifecycle.begin(store, decision, self._services())
         if operation.skip:
             lifecycle.finish(store, context, 0)
         else:
@@ -244,13 +245,11 @@ class Agent:
             if not running.done():
                 running.cancel()
 
-    def _services(self, operation: Operation) -> Services:
-        del operation
-        application = self.unit.partition("/")[0]
+    def _services(self) -> Services:
         return Services(
             log=lambda level, logger, message: self._cluster.log(self.unit, level, logger, message),
             resource_path=self._place_resource,
-            credential=self._cluster.credential(application),
+            credential=self._cluster.credential,
         )
 
     def _place_resource(self, resource: rows.Resource) -> str:

@@ -296,9 +296,9 @@ class Cluster:
         """The variables by which a hook finds the Kubernetes API: the address only, as in Juju."""
         return podspec.service_environment(self.plan.gateway)
 
-    def credential(self, application: str) -> Mapping[str, Any]:
-        """Return what credential-get shows the charms of a trusted application."""
-        del application
+    @property
+    def credential(self) -> Mapping[str, Any]:
+        """What credential-get shows the charms of a trusted application."""
         endpoint = f"https://{self.plan.gateway}:443"
         return {"type": "kubernetes", "name": "embedded", "endpoint": endpoint}
 
