@@ -15,7 +15,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
-from .clouds import Account, Cloud, embedded, on_juju
+from ..clouds import Account, Cloud, embedded, on_juju
 
 INSTANCE = "integration"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import jubilant
 import pytest
 
-from .clouds import APPLICATIONS, Account, Cloud, eventually, issues_tokens, token
+from ..clouds import APPLICATIONS, Account, Cloud, eventually, issues_tokens, token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,7 +151,7 @@ def test_unlike_interfaces_are_not_related(settled: Cloud):
 
 
 def test_a_second_deploy_of_the_bundle_changes_nothing(settled: Cloud):
-    from .clouds import BUNDLE
+    from ..clouds import BUNDLE
 
     before = settled.juju.status()
     settled.juju.deploy(BUNDLE, trust=True)

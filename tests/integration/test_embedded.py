@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .clouds import PROGRAMS, Account, Cloud, eventually, issues_tokens, program
+from ..clouds import PROGRAMS, Account, Cloud, eventually, issues_tokens, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

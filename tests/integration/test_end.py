@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .clouds import BUNDLE, PROGRAMS, ROOT, embedded, eventually, program, remove
+from ..clouds import BUNDLE, PROGRAMS, ROOT, embedded, eventually, program, remove
 from .machine import left_over, picture
 
 pytestmark = pytest.mark.embedded

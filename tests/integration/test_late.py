@@ -10,7 +10,7 @@ import jubilant
 import pytest
 import yaml
 
-from .clouds import BUNDLE, Cloud, issues_tokens
+from ..clouds import BUNDLE, Cloud, issues_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

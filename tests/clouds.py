@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import jubilant
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundles/identity.yaml"
 PROGRAMS = Path(sys.executable).absolute().parent
 APPLICATIONS = ("certificates", "mariadb", "memcached", "keystone", "gateway")
