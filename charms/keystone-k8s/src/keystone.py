@@ -17,6 +17,7 @@ FERNET = f"{CONF}/fernet-keys"
 CREDENTIAL = f"{CONF}/credential-keys"
 DOMAINS = f"{CONF}/domains"
 DATABASE_CA = f"{CONF}/database-ca.pem"
+APPLICATION = f"{CONF}/api.py"
 ACTIVE_KEYS = 4
 EXPIRED_WINDOW = 172800
 
@@ -142,7 +143,7 @@ def uwsgi(inputs: Inputs) -> str:
         ("stats-no-cores", "true"),
         ("stats-no-metrics", "true"),
         ("stats-min", "true"),
-        *(("mount", f"{path}=keystone.wsgi.api:application") for path in mounts),
+        *(("mount", f"{path}={APPLICATION}") for path in mounts),
         # A mount's path becomes SCRIPT_NAME, so that links in answers carry it.
         ("manage-script-name", "true"),
         ("master", "true"),
@@ -164,6 +165,20 @@ def uwsgi(inputs: Inputs) -> str:
         ("procname-prefix-spaced", "keystone"),
     ]
     return "[uwsgi]\n" + "".join(f"{key} = {value}\n" for key, value in entries)
+
+
+_APPLICATION = """\
+# Keystone's application with its policies loaded. Left to itself it loads them in the first requests, and
+# oslo.policy does not lock: threads that come meanwhile see half of the rules and refuse what is allowed.
+from keystone.common.rbac_enforcer.enforcer import RBACEnforcer
+from keystone.wsgi.api import application
+
+RBACEnforcer.suppress_deprecation_warnings = True
+_policies = RBACEnforcer()._enforcer
+_policies.load_rules()
+# Nor do they change below running threads: another file of policies is a restart.
+_policies.use_conf = False
+"""
 
 
 def render(inputs: Inputs) -> list[File | Folder]:
@@ -188,12 +203,9 @@ def render(inputs: Inputs) -> list[File | Folder]:
         *(key(CREDENTIAL, number, text) for number, text in sorted(inputs.credential_keys.items())),
         own(f"{CONF}/keystone.conf", conf),
         own(f"{CONF}/uwsgi.ini", uwsgi(inputs)),
-        # oslo.policy reads its file again by itself. JSON is YAML.
-        own(
-            f"{CONF}/policy.yaml",
-            json.dumps(dict(inputs.policies), indent=1) + "\n",
-            on_change="none",
-        ),
+        own(APPLICATION, _APPLICATION),
+        # JSON is YAML.
+        own(f"{CONF}/policy.yaml", json.dumps(dict(inputs.policies), indent=1) + "\n"),
         own(f"{CONF}/tls.key", inputs.key, on_change="reload"),
         own(f"{CONF}/tls.crt", inputs.certificate, on_change="reload"),
     ]
