@@ -240,6 +240,26 @@ def test_a_silent_process_gets_a_waiter(world: World) -> None:
     )
 
 
+def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> None:
+    # As when a proxy accepts connections for a database that does not: such a check raises no event.
+    state = ready(world)
+    world.effects(answers=False)
+    waiting = world.context.run(world.context.on.update_status(), state).get_container("echo")
+    content = dataclasses.replace(
+        waiting,
+        check_infos=frozenset(
+            dataclasses.replace(info, successes=1) if info.name == "wait-online" else info
+            for info in waiting.check_infos
+        ),
+    )
+    state = dataclasses.replace(state, containers={content})
+    for event in (world.context.on.update_status(), world.context.on.collect_unit_status()):
+        out = world.context.run(event, state)
+        assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
+        plan = out.get_container("echo").plan
+        assert str(plan.checks["wait-retry-a"].startup) != "disabled"
+
+
 def test_a_wait_that_is_found_without_the_loop_ends_by_itself(world: World) -> None:
     # As in an action: nothing else would run the loop again, and the status would stay.
     state = ready(world)

@@ -50,8 +50,6 @@ class DaybreakCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        # Each message is a process of its own (juju-log), and the framework's debug messages are two a hook.
-        logging.getLogger().setLevel(logging.INFO)
         self.context = Context(self, self.effects)
         self.inputs: Any = None
         self._outcomes: list[tuple[str, Outcome]] | None = None
@@ -124,7 +122,8 @@ class DaybreakCharm(ops.CharmBase):
             return
         if self._arm(Waiting(last.why, last.waker or RETRY)):
             self._outcomes = None
-            self.ask()
+            again = self.ask()
+            self._arm_timer(again[-1][1] if again else Ready())
 
     @staticmethod
     def _status(outcomes: Sequence[tuple[str, Outcome]]) -> ops.StatusBase:
@@ -144,6 +143,7 @@ class DaybreakCharm(ops.CharmBase):
     def _run(self) -> None:
         self.context.acting = not self.context.leaving
         try:
+            last: Outcome = Ready()
             for _ in range(_ROUNDS):
                 outcomes = self._evaluate()
                 self._outcomes = outcomes
@@ -152,6 +152,8 @@ class DaybreakCharm(ops.CharmBase):
                 last = outcomes[-1][1] if outcomes else Ready()
                 if not self._arm(last):
                     break
+            else:
+                self._arm_timer(last)
             roll.lead(self.context)
         finally:
             self.context.acting = False
@@ -186,6 +188,14 @@ class DaybreakCharm(ops.CharmBase):
         if not isinstance(waiter, Waiter) or waiter.period != "1s":
             return False
         return self._first_try(self.context.container(waiter.container or main.name), waiter)
+
+    def _arm_timer(self, outcome: Outcome) -> None:
+        """Give a wait a timer whose own waiter is content already and will raise no event.
+
+        A proxy accepts connections before its database does, for example.
+        """
+        if isinstance(outcome, Waiting) and isinstance(outcome.waker, Waiter):
+            self._arm(Waiting(outcome.why, RETRY))
 
     def _first_try(self, container: ops.Container, waiter: Waiter) -> bool:
         name = containers.WAIT + waiter.name
