@@ -1,5 +1,7 @@
 """What every charm of Daybreak is written in: a description (frozen data) and one loop."""
 
+# First, and only for what it sets.
+import daybreak_charm._process  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from daybreak_charm.context import Context
 from daybreak_charm.description import (
     Check,
