@@ -30,6 +30,10 @@ SETTLE_SECONDS = 300.0
 T = TypeVar("T")
 
 
+class UnsettledError(Exception):
+    """A cloud did not become active and idle in time."""
+
+
 @dataclass(frozen=True)
 class Account:
     """The administrator's account, from Keystone's and the authority's actions."""
@@ -82,16 +86,34 @@ class Cloud:
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
     def settle(self, *applications: str, timeout: float = SETTLE_SECONDS) -> jubilant.Status:
-        """Wait until the applications, or all, are active and their agents idle."""
-        return self.juju.wait(
-            lambda status: (
-                jubilant.all_active(status, *applications)
-                and jubilant.all_agents_idle(status, *applications)
-            ),
-            delay=0.5,
-            successes=2,
-            timeout=timeout,
-        )
+        """Wait until the applications, or all, are active and their agents idle.
+
+        Raises:
+            UnsettledError: They were not in time; says what waits for what, and what was logged last.
+        """
+        try:
+            return self.juju.wait(
+                lambda status: (
+                    jubilant.all_active(status, *applications)
+                    and jubilant.all_agents_idle(status, *applications)
+                ),
+                delay=0.5,
+                successes=2,
+                timeout=timeout,
+            )
+        except TimeoutError:
+            # The original holds the whole status, five screens of it.
+            raise UnsettledError(self._why(timeout)) from None
+
+    def _why(self, timeout: float) -> str:
+        units = [
+            f"{name}: {unit.workload_status.current}: {unit.workload_status.message}"
+            f" ({unit.juju_status.current} {unit.juju_status.message})"
+            for app in self.juju.status().apps.values()
+            for name, unit in app.units.items()
+        ]
+        log = self.juju.debug_log(limit=60)
+        return "\n".join([f"not settled within {timeout:.0f} s", *units, "", log])
 
     def account(self) -> Account:
         """Ask the cloud for its administrator's account."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
-from ..clouds import Account, Cloud, embedded, on_juju
+from ..clouds import Account, Cloud, UnsettledError, embedded, on_juju
 
 INSTANCE = "integration"
 
@@ -73,15 +73,32 @@ def another_model(
     return make
 
 
+@pytest.fixture(scope="session")
+def lost() -> list[str]:
+    """Why the shared cloud does not settle any more; empty while it does."""
+    return []
+
+
 @pytest.fixture
-def settled(cloud: Cloud) -> Iterator[Cloud]:
+def settled(cloud: Cloud, lost: list[str]) -> Iterator[Cloud]:
     """The shared cloud with all active, before a test; and again after it, whatever the test did."""
-    cloud.settle()
+    if lost:
+        pytest.fail(f"the shared cloud is lost since: {lost[0]}", pytrace=False)
+    _settle(cloud, lost)
     yield cloud
     cloud.juju.config("keystone", reset=["config-overrides"])
     if len(cloud.juju.status().apps["keystone"].units) != 1:
         cloud.juju.cli("scale-application", "keystone", "1")
-    cloud.settle()
+    _settle(cloud, lost)
+
+
+def _settle(cloud: Cloud, lost: list[str]) -> None:
+    try:
+        cloud.settle()
+    except UnsettledError as error:
+        # One report is enough, and waiting again for each of the other tests would take hours.
+        lost.append(str(error).partition("\n\n")[0])
+        raise
 
 
 @pytest.fixture
