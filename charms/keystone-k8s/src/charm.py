@@ -11,6 +11,7 @@ import keystone as workload
 import ops
 import records
 from identity import Client, Keeper, username
+from upgrade import UPGRADE
 
 from daybreak_charm import (
     RETRY,
@@ -219,7 +220,8 @@ def schema(inputs: workload.Inputs) -> Schema:
     return Schema(
         project="keystone",
         connect=address(inputs),
-        command=" ".join(workload.manage(inputs.layout, "db_sync")),
+        command=("keystone-manage", "--config-file", f"{workload.CONF}/keystone.conf", "db_sync"),
+        upgrade=UPGRADE,
         user=inputs.layout.user,
     )
 

@@ -21,6 +21,7 @@ from daybreak_charm.description import (
 from daybreak_charm.effects import Effects
 from daybreak_charm.loop import RETRY, DaybreakCharm
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
+from daybreak_charm.upgrade import Step
 
 __all__ = [
     "RETRY",
@@ -39,6 +40,7 @@ __all__ = [
     "Process",
     "Ready",
     "Schema",
+    "Step",
     "Task",
     "Tls",
     "Waiter",

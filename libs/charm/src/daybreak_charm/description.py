@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from daybreak_charm.context import Context
     from daybreak_charm.outcome import Blocked, Outcome, Waiting
+    from daybreak_charm.upgrade import Step
     from daybreak_interfaces import NotReady
 
 I = TypeVar("I")  # noqa: E741 - a charm's inputs
@@ -203,22 +204,23 @@ class Schema:
     Attributes:
         project: Key in the `heads` of the image's layout.
         connect: Where the database is.
-        command: Command that migrates; safe to repeat.
-        user: User it runs as.
-        environment: Added to its environment.
-        container: Where it runs; None is the charm's first.
+        command: Program of the image, and arguments, that bring an empty database to its heads; safe
+            to repeat.
+        upgrade: The steps from one release to another.
+        user: User they run as.
+        environment: Added to their environment.
+        container: Where they run; None is the charm's first.
         table: Table that holds the applied heads.
-        known: Revisions of releases that this charm knows to be newer than the image.
     """
 
     project: str
     connect: "DatabaseAddress"
-    command: str
+    command: tuple[str, ...]
+    upgrade: "tuple[Step, ...]" = ()
     user: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     container: str | None = None
     table: str = "alembic_version"
-    newer: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The loop: read, decide, apply, publish, on every event, from one ordered list of gates."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -8,11 +9,10 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, roll, tls, urls
+from daybreak_charm import containers, migration, roll, tls, urls
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
-from daybreak_charm.migration import migrate
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
 from daybreak_charm.start import run_tasks, wait_online
 from daybreak_interfaces import NotReady
@@ -62,6 +62,8 @@ class DaybreakCharm(ops.CharmBase):
         framework.observe(self.on.secret_expired, self._on_secret_unused)
         framework.observe(self.on.stop, self._on_going)
         framework.observe(self.on.remove, self._on_going)
+        if "upgrade-status" in self.meta.actions:
+            framework.observe(self.on["upgrade_status"].action, self._on_upgrade_status)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -105,6 +107,20 @@ class DaybreakCharm(ops.CharmBase):
 
     def _on_going(self, _: ops.EventBase) -> None:
         self._outcomes = []
+
+    def _on_upgrade_status(self, event: ops.ActionEvent) -> None:
+        outcomes = self.ask()
+        if self.inputs is None or self.description.schema is None:
+            event.fail(f"the database is not known yet: {self.explain(outcomes)}")
+            return
+        schema = self.description.schema(self.inputs)
+        wanted = str(event.params.get("release", ""))
+        try:
+            report = migration.report(self.context, schema, self._place(schema.container), wanted)
+        except DatabaseUnreachableError:
+            event.fail("the database does not answer")
+            return
+        event.set_results({"report": json.dumps(report)})
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         if self._outcomes is None:
@@ -261,7 +277,8 @@ class DaybreakCharm(ops.CharmBase):
             self._write(items)
         if what.schema:
             schema = what.schema(inputs)
-            found.append(("schema", migrate(context, schema, self._place(schema.container))))
+            place = self._place(schema.container)
+            found.append(("schema", migration.migrate(context, schema, place)))
             if not isinstance(found[-1][1], Ready):
                 return
         fresh = False
@@ -286,6 +303,12 @@ class DaybreakCharm(ops.CharmBase):
                 found.append(("publish", published))
                 return
             self._describe(inputs)
+        if what.schema:
+            schema = what.schema(inputs)
+            place = self._place(schema.container)
+            found.append(("upgrade", migration.finish(context, schema, place)))
+            if not isinstance(found[-1][1], Ready):
+                return
         found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
 
     # --- its parts --------------------------------------------------------------------------

@@ -1,27 +1,35 @@
-"""Bring a schema to the image's release, by one unit, as a Pebble service."""
+"""Bring a schema to the image's release, by one unit, and finish an upgrade when all have moved."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import ops
-from ops import pebble
-
+from daybreak_charm import program as programs
 from daybreak_charm import schema as schemas
-from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
+from daybreak_charm import upgrade
+from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiting
+from daybreak_charm.program import Ended, Program
+from daybreak_charm.upgrade import Create, Decision, Expand, Phase, Record, Refuse, Run, Step
 
 if TYPE_CHECKING:
     from daybreak_charm.context import Context
     from daybreak_charm.description import Schema
+    from daybreak_charm.effects import Connection
+    from daybreak_charm.layout import Layout
 
 logger = logging.getLogger(__name__)
 
-IN_HOOK = 20.0
-"""Seconds that the hook itself follows a migration: an ordinary one is over in 3 to 10."""
-LAYER = "daybreak-migration"
+RELEASE = "release"
+"""Key of a unit's peer databag: the release that it serves with."""
+FINISHED = "upgraded"
+"""Key of the databag of the unit that finished an upgrade: its event tells the others."""
+CHECK_REFUSES = 2
+"""Exit code by which an upgrade check says no (oslo.upgradecheck's FAILURE)."""
+_RECORD = "upgrade-record"
 
 
 def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
-    """Whether the schema fits the image; migrates it when it is behind and the loop runs.
+    """Whether the image may serve with the schema; migrates it when that is owed and the loop runs.
 
     Raises:
         DatabaseUnreachableError: The database does not answer.
@@ -30,73 +38,232 @@ def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
     if layout is None:
         return Blocked("the image does not say its release", "use an image with a layout file")
     with context.effects.connect(schema.connect) as connection:
-        found = schemas.heads(connection, schema.table)
-        state = schemas.compare(found, schema, layout)
-        if state in ("equal", "ahead"):
+        decision = _look(context, connection, schema, layout)
+        if isinstance(decision, Run):
             return Ready()
-        if state == "unknown":
-            return Blocked(
-                f"the database is at an unknown schema ({', '.join(sorted(found))})",
-                f"restore a backup or use the image of its release, not {layout.release}",
-            )
+        if isinstance(decision, Refuse):
+            return Blocked(decision.why, decision.remedy)
         if not context.acting:
             return Waiting("the schema is to be migrated", "")
         lease = schemas.take(connection, schema.project, context.unit)
         if not lease.mine:
-            # Its end is a change of heads, which only asking shows.
+            # Its end is a change in the database, which only asking shows.
             return Waiting(f"{lease.owner} migrates the schema", "retry")
         # Another unit may have finished between the first look and the lease.
-        if schemas.compare(schemas.heads(connection, schema.table), schema, layout) == "equal":
+        decision = _look(context, connection, schema, layout)
+        if isinstance(decision, Create):
+            record = Record(layout.release, layout.release)
+        elif isinstance(decision, Expand):
+            record = decision.begins
+        else:
             schemas.release(connection, schema.project, context.unit)
             return Ready()
-    return _follow(context, schema, place)
+        # Before the first change: what is found half-way is understood by whoever comes next.
+        _write(context, connection, schema, record)
+    steps = _whole(schema) if isinstance(decision, Create) else _of(schema, "check", "expand")
+    trouble = _walk(context, schema, place, layout, steps, record)
+    if isinstance(trouble, Waiting) and trouble.waker != "retry":
+        return trouble
+    with context.effects.connect(schema.connect) as connection:
+        if trouble is None and isinstance(decision, Create):
+            found = schemas.heads(connection, schema.table)
+            if schemas.compare(found, schema, layout) != "equal":
+                trouble = Waiting("the migration did not reach the image's schema", "retry")
+        elif trouble is None:
+            _write(context, connection, schema, Record(record.running, record.target, "roll"))
+        schemas.release(connection, schema.project, context.unit)
+    return trouble or Ready()
 
 
-def _follow(context: "Context", schema: "Schema", place: str) -> Outcome:
-    """Start the migration, or go on following the one that runs."""
-    container = context.container(place)
-    service = f"migrate-{schema.project}"
-    if not _runs(container, service):
-        context.charm.unit.status = ops.MaintenanceStatus("migrating the schema")
-        _launch(container, service, schema)
-    waited = 0.0
-    while _runs(container, service) and waited < IN_HOOK:
-        context.effects.sleep(0.2)
-        waited += 0.2
-    if _runs(container, service):
-        # Not one word about the result: the database is asked for it.
-        over = f"/bin/sh -c '! /charm/bin/pebble services {service} | grep -qw active'"
-        return Waiting("the schema is being migrated", Waiter(service, command=over))
+def finish(context: "Context", schema: "Schema", place: str) -> Outcome:
+    """Say that this unit serves with its release; contract when all planned units do.
+
+    Raises:
+        DatabaseUnreachableError: The database does not answer.
+    """
+    record = context.memo.get(_RECORD)
+    layout = context.layout(place)
+    if not isinstance(record, Record) or layout is None:
+        return Ready()
+    if context.acting and context.peer_unit.get(RELEASE) != layout.release:
+        context.put_peer_unit(**{RELEASE: layout.release})
+    if not record.under_way:
+        return Ready()
+    late = upgrade.waits_for(releases(context), context.planned, record.target)
+    if late or layout.release != record.target:
+        return Ready(_progress(context, record, late))
+    if not context.acting:
+        return Waiting(f"the end of the upgrade to {record.target} is owed", "")
+    with context.effects.connect(schema.connect) as connection:
+        lease = schemas.take(connection, schema.project, context.unit)
+        if not lease.mine:
+            return Ready(f"{lease.owner} ends the upgrade to {record.target}")
+        record = schemas.read_record(connection, schema.project) or record
+        if record.under_way:
+            record = Record(record.running, record.target, "contract")
+            _write(context, connection, schema, record)
+    steps = _of(schema, "contract", "online") if record.under_way else ()
+    trouble = _walk(context, schema, place, layout, steps, record)
+    if isinstance(trouble, Waiting) and trouble.waker != "retry":
+        return trouble
+    with context.effects.connect(schema.connect) as connection:
+        if trouble is None:
+            _write(context, connection, schema, Record(record.target, record.target))
+            logger.info("upgrade to %s finished", record.target)
+        schemas.release(connection, schema.project, context.unit)
+    if trouble is None and context.peer_unit.get(FINISHED) != record.target:
+        context.put_peer_unit(**{FINISHED: record.target})
+    return trouble or Ready()
+
+
+def releases(context: "Context") -> dict[str, str]:
+    """Release that each unit says it serves with; "" where it has said nothing."""
+    relation = context.peers
+    if relation is None:
+        return {context.unit: context.peer_unit.get(RELEASE, "")}
+    bags: dict[str, Mapping[str, str]] = {u.name: relation.data[u] for u in relation.units}
+    bags[context.unit] = context.peer_unit
+    return {name: bag.get(RELEASE, "") for name, bag in sorted(bags.items())}
+
+
+def report(context: "Context", schema: "Schema", place: str, wanted: str) -> dict[str, object]:
+    """What an operator's tool asks for before and after an upgrade; JSON can hold it.
+
+    Args:
+        context: This dispatch.
+        schema: The schema.
+        place: Its container.
+        wanted: Release to judge, "" for none.
+
+    Raises:
+        DatabaseUnreachableError: The database does not answer.
+    """
     layout = context.layout(place)
     with context.effects.connect(schema.connect) as connection:
+        record = schemas.read_record(connection, schema.project)
         found = schemas.heads(connection, schema.table)
-        if layout and schemas.compare(found, schema, layout) == "equal":
-            schemas.release(connection, schema.project, context.unit)
-            logger.info("schema of %s migrated", schema.project)
-            return Ready()
-    return Waiting(f"the migration failed, see the log of service {service}", "retry")
-
-
-def _launch(container: ops.Container, service: str, schema: "Schema") -> None:
-    value: ops.pebble.ServiceDict = {
-        "override": "replace",
-        "summary": "schema migration",
-        "command": schema.command,
-        "startup": "disabled",
-        "on-success": "ignore",
-        "on-failure": "ignore",
-        "environment": dict(schema.environment),
+    image = layout.release if layout else ""
+    record = record or Record(image, image)
+    units = releases(context)
+    late = upgrade.waits_for(units, context.planned, record.target)
+    return {
+        "running": record.running,
+        "target": record.target,
+        "phase": _phase(record, late),
+        "units": units,
+        "planned": context.planned,
+        "waits-for": late,
+        "heads": sorted(found),
+        "refused": _refused(record, wanted, units) if wanted else "",
+        "steps": [
+            {
+                "name": step.name,
+                "phase": step.phase,
+                "what": step.what,
+                "command": " ".join(step.command),
+                "impact": step.impact,
+            }
+            for step in schema.upgrade
+        ],
     }
-    if schema.user:
-        value["user"] = schema.user
-    container.add_layer(LAYER, {"services": {service: value}}, combine=True)
-    try:
-        container.start(service)
-    except pebble.ChangeError:
-        # Pebble calls every end within the first second an error; the database knows better.
-        logger.info("service %s ended within a second", service)
 
 
-def _runs(container: ops.Container, service: str) -> bool:
-    info = container.get_services(service).get(service)
-    return info is not None and info.is_running()
+def _refused(record: Record, wanted: str, units: Mapping[str, str]) -> str:
+    """Why a release cannot be gone to now; what only the image knows is not asked."""
+    decision = upgrade.decide(wanted, "equal", record, units.values())
+    return f"{decision.why}: {decision.remedy}" if isinstance(decision, Refuse) else ""
+
+
+def _phase(record: Record, late: list[str]) -> str:
+    if not record.under_way:
+        return ""
+    return record.phase if record.phase != "roll" or late else "contract"
+
+
+def _progress(context: "Context", record: Record, late: list[str]) -> str:
+    moved = context.planned - len(late)
+    if not moved:
+        # Begun and left; or the first unit is at it, and says so itself.
+        return ""
+    way_back = upgrade.back(context.app, record)
+    return f"upgrade {record.running} -> {record.target}: {moved} of {context.planned} units" + (
+        f"; {way_back}" if way_back else ""
+    )
+
+
+def _look(
+    context: "Context", connection: "Connection", schema: "Schema", layout: "Layout"
+) -> Decision:
+    found = schemas.heads(connection, schema.table)
+    state = schemas.compare(found, schema, layout)
+    record = schemas.read_record(connection, schema.project)
+    context.memo[_RECORD] = record
+    strange = record and record.under_way and layout.release not in (record.running, record.target)
+    # The databags of the others cost a call each, so they are read only where they decide.
+    others = releases(context).values() if strange else ()
+    decision = upgrade.decide(layout.release, state, record, others)
+    if isinstance(decision, Refuse) and state == "unknown":
+        return Refuse(f"{decision.why} ({', '.join(sorted(found))})", decision.remedy)
+    if isinstance(decision, Run) and record is None and context.acting:
+        # A schema that was there before: it is this release's.
+        _write(context, connection, schema, Record(layout.release, layout.release))
+    return decision
+
+
+def _write(context: "Context", connection: "Connection", schema: "Schema", record: Record) -> None:
+    if context.memo.get(_RECORD) != record:
+        schemas.write_record(connection, schema.project, record)
+        context.memo[_RECORD] = record
+
+
+def _whole(schema: "Schema") -> tuple[Step, ...]:
+    return (Step("migrate", "expand", "migrate the schema", schema.command),)
+
+
+def _of(schema: "Schema", *phases: Phase) -> tuple[Step, ...]:
+    return tuple(step for phase in phases for step in schema.upgrade if step.phase == phase)
+
+
+def _walk(
+    context: "Context",
+    schema: "Schema",
+    place: str,
+    layout: "Layout",
+    steps: Iterable[Step],
+    record: Record,
+) -> Outcome | None:
+    """Run steps in their order up to the first that has not succeeded; None when all have."""
+    container = context.container(place)
+    for step in steps:
+        first, *rest = step.command
+        program = Program(
+            f"{step.name}-{schema.project}",
+            (layout.program(first), *rest),
+            schema.user,
+            schema.environment,
+        )
+        ended = programs.run(context, container, program, _doing(step, record))
+        if isinstance(ended, Waiting):
+            return ended
+        if ended.code not in step.passes:
+            return _failed(context, step, ended, record)
+        logger.info("%s done", step.name)
+    return None
+
+
+def _doing(step: Step, record: Record) -> str:
+    if not record.under_way:
+        return "the schema is being migrated"
+    return f"upgrade {record.running} -> {record.target}: {step.name} runs"
+
+
+def _failed(context: "Context", step: Step, ended: Ended, record: Record) -> Outcome:
+    why = f"{step.name} failed ({ended.code}): {ended.said}"
+    way_back = upgrade.back(context.app, record) if record.under_way else ""
+    if step.phase == "check" and ended.code == CHECK_REFUSES:
+        # It has judged the cloud, not stumbled: only somebody's hand changes its answer.
+        return Blocked(why, way_back or "correct it")
+    logger.warning("%s", why)
+    return Waiting(
+        f"{why}; tried again every 10 s" + (f"; {way_back}" if way_back else ""), "retry"
+    )

@@ -1,26 +1,22 @@
-"""The state of a database schema, and who migrates it.
+"""The state of a database schema, and who migrates it: the SQL of it.
 
-The state is what the database says: its alembic heads, compared with those of the image. The
-migration itself
-runs as a Pebble service, not inside the hook: it survives a restart of the agent, a minute of it
-blocks no
-other event of the unit, and Pebble answers at any time whether it still runs. Only one unit runs
-it: it holds
-a row in the database (owner, expiry, fencing number).
+The state is what the database says: its alembic heads, compared with those of the image, and a row
+that names the course of an upgrade (`upgrade.Record`). Only one unit migrates: it holds a lease in
+the database (owner, expiry, fencing number).
 """
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from daybreak_charm.effects import Connection
+from daybreak_charm.upgrade import Record, SchemaState
 
 if TYPE_CHECKING:
     from daybreak_charm.description import Schema
     from daybreak_charm.layout import Layout
 
 LEASE_SECONDS = 600
-State = Literal["behind", "equal", "ahead", "unknown"]
 
 _CREATE = """CREATE TABLE IF NOT EXISTS daybreak_lease (
   name VARCHAR(64) NOT NULL PRIMARY KEY, owner VARCHAR(128) NOT NULL,
@@ -29,6 +25,14 @@ _INSERT = "INSERT IGNORE INTO daybreak_lease (name, owner, expires, fence) VALUE
 _TAKE = """UPDATE daybreak_lease SET owner = %s, expires = UNIX_TIMESTAMP() + %s, fence = fence + 1
   WHERE name = %s AND (owner = %s OR expires < UNIX_TIMESTAMP())"""
 _RELEASE = "UPDATE daybreak_lease SET expires = 0 WHERE name = %s AND owner = %s"
+
+_CREATE_RECORD = """CREATE TABLE IF NOT EXISTS daybreak_upgrade (
+  name VARCHAR(64) NOT NULL PRIMARY KEY, running VARCHAR(32) NOT NULL,
+  target VARCHAR(32) NOT NULL, phase VARCHAR(16) NOT NULL)"""
+_READ_RECORD = "SELECT running, target, phase FROM daybreak_upgrade WHERE name = %s"
+_WRITE_RECORD = (
+    "REPLACE INTO daybreak_upgrade (name, running, target, phase) VALUES (%s, %s, %s, %s)"
+)
 
 
 class NoSuchTableError(Exception):
@@ -62,19 +66,32 @@ def heads(connection: Connection, table: str) -> frozenset[str]:
         return frozenset()
 
 
-def compare(found: Set[str], schema: "Schema", layout: "Layout") -> State:
-    """The state of a schema.
+def compare(found: Set[str], schema: "Schema", layout: "Layout") -> SchemaState:
+    """The heads of a database against those of an image.
 
     An image that names no heads (a foreign one) is migrated once, when the database is empty.
     """
     wanted = layout.heads.get(schema.project, frozenset())
     if not found:
-        return "behind"
+        return "empty"
     if not wanted or found == wanted:
         return "equal"
-    if found <= layout.revisions.get(schema.project, frozenset()):
-        return "behind"
-    return "ahead" if found <= schema.newer else "unknown"
+    return "behind" if found <= layout.revisions.get(schema.project, frozenset()) else "unknown"
+
+
+def read_record(connection: Connection, name: str) -> Record | None:
+    """Where the cloud stands; None when nobody has written it."""
+    try:
+        rows = connection.query(_READ_RECORD, name)
+    except NoSuchTableError:
+        return None
+    return Record(*(str(value) for value in rows[0])) if rows else None
+
+
+def write_record(connection: Connection, name: str, record: Record) -> None:
+    """Write where the cloud stands (holder of the lease only)."""
+    connection.execute(_CREATE_RECORD)
+    connection.execute(_WRITE_RECORD, name, record.running, record.target, record.phase)
 
 
 def take(connection: Connection, name: str, owner: str) -> Lease:

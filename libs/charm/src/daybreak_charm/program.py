@@ -1,0 +1,152 @@
+"""A program that runs once, outside the hook: as a Pebble service that leaves its result in a file.
+
+It survives a restart of the agent, and minutes of it block no other event of the unit. Its output
+goes to Pebble's log of the service too.
+"""
+
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import ops
+from ops import pebble
+
+from daybreak_charm import containers
+from daybreak_charm.outcome import Waiter, Waiting
+
+if TYPE_CHECKING:
+    from daybreak_charm.context import Context
+
+logger = logging.getLogger(__name__)
+
+IN_HOOK = 20.0
+"""Seconds that the hook itself follows a program: an ordinary one is over in 3 to 10."""
+STEP = 0.2
+FOLDER = f"{containers.RUN}/once"
+LAYER = "daybreak-once"
+TEXT = 160
+"""Characters of a program's words that fit a status."""
+
+# The result is renamed into place, so that whoever sees it sees all of it.
+_SCRIPT = (
+    'out=$1; shift; "$@" >"$out.log" 2>&1; code=$?; cat "$out.log"; '
+    'echo "$code" >"$out.tmp"; mv "$out.tmp" "$out.code"'
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run.
+
+    Attributes:
+        name: Name of the Pebble service, unique in the container.
+        command: Program and arguments; never a secret among them.
+        user: User it runs as.
+        environment: Added to its environment; may hold secrets.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    user: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it ended.
+
+    Attributes:
+        code: Exit code.
+        said: Its last line, cut to what fits a status.
+    """
+
+    code: int
+    said: str
+
+
+def run(
+    context: "Context", container: ops.Container, program: Program, doing: str
+) -> Ended | Waiting:
+    """Start a program, or go on following the one that runs.
+
+    The result is handed out once; a further call starts the program again, so it must be safe to
+    repeat.
+
+    Args:
+        context: This dispatch.
+        container: Where it runs.
+        program: What runs.
+        doing: What the unit does meanwhile, for its status.
+    """
+    ended = _collect(container, program)
+    if ended is None and not _runs(container, program.name):
+        context.charm.unit.status = ops.MaintenanceStatus(doing)
+        _launch(container, program)
+    waited = 0.0
+    while ended is None and waited < IN_HOOK:
+        ended = _collect(container, program)
+        if ended is None and waited and not _runs(container, program.name):
+            # Killed before it could say anything.
+            ended = _collect(container, program) or Ended(-1, "it was killed")
+        if ended is None:
+            context.effects.sleep(STEP)
+            waited += STEP
+    if ended is None:
+        # Not one word about the result: a program that was killed leaves none.
+        over = f"/bin/sh -c '! /charm/bin/pebble services {program.name} | grep -qw active'"
+        return Waiting(doing, Waiter(program.name, command=over))
+    logger.info("%s ended with %d", program.name, ended.code)
+    return ended
+
+
+def _launch(container: ops.Container, program: Program) -> None:
+    container.make_dir(FOLDER, make_parents=True, user=program.user, group=program.user)
+    value: pebble.ServiceDict = {
+        "override": "replace",
+        "summary": "runs once",
+        "command": shlex.join(
+            ["/bin/sh", "-c", _SCRIPT, "once", f"{FOLDER}/{program.name}", *program.command]
+        ),
+        "startup": "disabled",
+        "on-success": "ignore",
+        "on-failure": "ignore",
+        "environment": dict(program.environment),
+    }
+    if program.user:
+        value["user"] = program.user
+    container.add_layer(LAYER, {"services": {program.name: value}}, combine=True)
+    try:
+        container.start(program.name)
+    except pebble.ChangeError:
+        # Pebble calls every end within the first second an error; the file knows better.
+        logger.info("%s ended within a second", program.name)
+
+
+def _collect(container: ops.Container, program: Program) -> Ended | None:
+    """Take the result, if there is one."""
+    path = f"{FOLDER}/{program.name}"
+    try:
+        code = containers.read_text(container, f"{path}.code")
+    except pebble.PathError:
+        return None
+    container.remove_path(f"{path}.code")
+    try:
+        said = last_words(containers.read_text(container, f"{path}.log").splitlines())
+    except (pebble.PathError, UnicodeDecodeError):
+        said = ""
+    return Ended(int(code.strip() or "-1"), said)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The line that says most about an end: the last error of a traceback, else the last one."""
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in told if "Error" in line or "ERROR" in line or "FAIL" in line.upper()]
+    text = (errors or told or ["it said nothing"])[-1]
+    return text if len(text) <= TEXT else f"{text[: TEXT - 3]}..."
+
+
+def _runs(container: ops.Container, service: str) -> bool:
+    info = container.get_services(service).get(service)
+    return info is not None and info.is_running()

@@ -1,0 +1,406 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import ops
+import pytest
+from ops import testing
+
+from daybreak_charm import (
+    DatabaseAddress,
+    DaybreakCharm,
+    Description,
+    Process,
+    Schema,
+    Step,
+    program,
+    upgrade,
+)
+from daybreak_charm import schema as schemas
+from daybreak_charm.testing import SqliteDatabase, assert_idempotent, quiet_effects
+from daybreak_charm.upgrade import Create, Expand, Record, Refuse, Run
+
+# --- the decisions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("running", "wanted", "says"),
+    [
+        ("2025.1", "2025.2", ""),
+        ("2025.1", "2026.1", ""),
+        ("2025.2", "2026.1", ""),
+        ("2025.1", "2025.1", ""),
+        ("", "2026.1", ""),
+        ("2024.1", "2026.1", "2025.1 comes before it"),
+        ("2024.2", "2025.2", "2025.1 comes before it"),
+        ("2025.1", "2026.2", "2026.1 comes before it"),
+        ("2026.1", "2025.1", "older"),
+        ("2025.2", "2025.1", "older"),
+    ],
+)
+def test_which_release_follows_which(running: str, wanted: str, says: str) -> None:
+    why = upgrade.refusal(running, wanted)
+    assert says in why
+    assert bool(says) == bool(why)
+
+
+IDLE = Record("2025.1", "2025.1")
+EXPANDING = Record("2025.1", "2026.1", "expand")
+ROLLING = Record("2025.1", "2026.1", "roll")
+CONTRACTING = Record("2025.1", "2026.1", "contract")
+DONE = Record("2026.1", "2026.1")
+
+
+@pytest.mark.parametrize(
+    ("image", "schema", "record", "others", "wanted"),
+    [
+        # A first deployment, also one whose migration failed half-way.
+        ("2026.1", "empty", None, (), Create()),
+        ("2026.1", "behind", DONE, (), Create()),
+        ("2026.1", "equal", DONE, (), Run()),
+        # A schema that was there before this record was.
+        ("2026.1", "equal", None, (), Run()),
+        ("2026.1", "behind", None, (), Expand(Record("", "2026.1", "expand"))),
+        # The first unit with the new image; again after a failure; then the others.
+        ("2026.1", "behind", IDLE, ("2025.1",), Expand(EXPANDING)),
+        ("2026.1", "equal", IDLE, ("2025.1",), Expand(EXPANDING)),
+        ("2026.1", "behind", EXPANDING, ("2025.1",), Expand(EXPANDING)),
+        ("2026.1", "equal", ROLLING, ("2025.1", "2026.1"), Run()),
+        ("2026.1", "equal", CONTRACTING, ("2026.1",), Run()),
+        # An old unit that starts anew, and the way back: ahead is no obstacle before the contract.
+        ("2025.1", "unknown", EXPANDING, (), Run()),
+        ("2025.1", "unknown", ROLLING, ("2026.1",), Run()),
+        ("2025.1", "equal", ROLLING, ("2026.1",), Run()),
+        # Begun, left, and begun again to another release.
+        ("2025.2", "equal", ROLLING, ("2025.1",), Expand(Record("2025.1", "2025.2", "expand"))),
+    ],
+)
+def test_what_an_image_may_do(
+    image: str,
+    schema: Any,
+    record: Record | None,
+    others: tuple[str, ...],
+    wanted: upgrade.Decision,
+) -> None:
+    assert upgrade.decide(image, schema, record, others) == wanted
+
+
+@pytest.mark.parametrize(
+    ("image", "schema", "record", "others", "says"),
+    [
+        ("2025.1", "unknown", CONTRACTING, (), "contracted for 2026.1"),
+        ("2025.1", "equal", DONE, (), "older"),
+        ("2025.1", "unknown", DONE, (), "older"),
+        ("2027.1", "equal", IDLE, (), "in one step"),
+        ("2025.2", "equal", ROLLING, ("2026.1",), "under way"),
+        ("2025.2", "equal", CONTRACTING, (), "under way"),
+        ("2025.2", "unknown", ROLLING, (), "does not know"),
+        ("2026.1", "unknown", DONE, (), "does not know"),
+        ("2026.1", "unknown", None, (), "does not know"),
+        ("2025.1", "behind", ROLLING, (), "lacks"),
+    ],
+)
+def test_what_an_image_may_not_do(
+    image: str, schema: Any, record: Record | None, others: tuple[str, ...], says: str
+) -> None:
+    decision = upgrade.decide(image, schema, record, others)
+    assert isinstance(decision, Refuse)
+    assert says in decision.why
+    assert decision.remedy
+
+
+def test_who_is_still_waited_for_follows_the_number_of_units() -> None:
+    units = {"k/0": "2025.1", "k/1": "2026.1", "k/2": "2026.1"}
+    assert upgrade.waits_for(units, 3, "2026.1") == ["k/0"]
+    # Scaled out meanwhile: the new unit counts before it has said anything; scaled in: it does not.
+    assert upgrade.waits_for(units, 4, "2026.1") == ["unit 3", "k/0"]
+    assert upgrade.waits_for({**units, "k/0": "2026.1", "k/3": ""}, 3, "2026.1") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "it said nothing"),
+        (["a", "b", ""], "b"),
+        (["DBError: (1114, \"The table 'x' is full\")", "see http://"], "1114"),
+    ],
+)
+def test_the_words_that_name_a_fault(lines: list[str], words: str) -> None:
+    assert words in program.last_words(lines)
+
+
+# --- the loop ---------------------------------------------------------------------------------
+
+UPGRADE = (
+    Step("check", "check", "look", ("echo-status", "check"), passes=frozenset({0, 1})),
+    Step("expand", "expand", "add", ("echo-manage", "expand")),
+    Step("roll", "roll", "replace"),
+    Step("contract", "contract", "remove", ("echo-manage", "contract")),
+)
+HEADS = {"2025.1": {"h1"}, "2026.1": {"h2"}}
+
+
+class EchoCharm(DaybreakCharm):
+    """A service with a schema and no needs."""
+
+    description: Any = Description(
+        containers=("echo",),
+        read=lambda _: "inputs",
+        render=lambda _: [],
+        processes=lambda _: [Process("echo", "echod")],
+        schema=lambda _: Schema(
+            "echo", DatabaseAddress("db", 3306, "echo", "e", "p"), ("echo-manage", "sync"), UPGRADE
+        ),
+    )
+
+
+META: dict[str, Any] = {
+    "name": "echo",
+    "containers": {"echo": {}},
+    "peers": {"peers": {"interface": "echo-peers"}},
+}
+ACTIONS: dict[str, Any] = {"upgrade-status": {"params": {"release": {"type": "string"}}}}
+
+
+class Cloud:
+    """One unit, its database and what its programs answer."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.folder = folder
+        self.database = SqliteDatabase()
+        self.database.script("CREATE TABLE alembic_version (version_num TEXT)")
+        self.context = testing.Context(EchoCharm, meta=META, actions=ACTIONS)
+        self.ran: list[str] = []
+        self.codes: dict[str, tuple[int, str]] = {}
+        monkeypatch.setattr(EchoCharm, "effects", quiet_effects(database=self.database))
+
+        def start(container: ops.Container, *names: str) -> None:
+            self._start(container, *names)
+
+        monkeypatch.setattr(ops.Container, "start", start)
+
+    def _start(self, container: ops.Container, *names: str) -> None:
+        """A program ends at once, with the code and words of the test."""
+        for name in names:
+            command = container.get_plan().services[name].command
+            self.ran.append(command.rpartition("echo-")[2])
+            code, words = self.codes.get(name, (0, ""))
+            if code == 0 and "manage" in command:
+                self.set_heads("h2")
+            container.push(f"{program.FOLDER}/{name}.log", words)
+            container.push(f"{program.FOLDER}/{name}.code", f"{code}\n")
+
+    def set_heads(self, *heads: str) -> None:
+        self.database.execute("DELETE FROM alembic_version")
+        for head in heads:
+            self.database.execute("INSERT INTO alembic_version VALUES (%s)", head)
+
+    def stands(self, record: Record, *heads: str) -> None:
+        schemas.write_record(self.database, "echo", record)
+        self.set_heads(*heads)
+
+    @property
+    def record(self) -> Record | None:
+        return schemas.read_record(self.database, "echo")
+
+    def state(self, release: str, peers: dict[int, str] | None = None) -> testing.State:
+        revisions = ["h1"] if release == "2025.1" else ["h1", "h2"]
+        layout = {
+            "project": "echo",
+            "release": release,
+            "version": "1",
+            "heads": {"echo": sorted(HEADS[release])},
+            "revisions": {"echo": revisions},
+        }
+        mounts: dict[str, testing.Mount] = {}
+        for name, path in {"share": "/usr/share/daybreak", "run": "/run/daybreak"}.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            mounts[name] = testing.Mount(location=path, source=self.folder / name)
+        (self.folder / "share/layout.json").write_text(json.dumps(layout))
+        bags = {n: {"release": value} for n, value in (peers or {}).items()}
+        return testing.State(
+            leader=True,
+            planned_units=len(bags) + 1,
+            containers={testing.Container("echo", can_connect=True, mounts=mounts)},
+            relations={testing.PeerRelation("peers", peers_data=bags)},
+        )
+
+    def run(self, state: testing.State) -> testing.State:
+        return self.context.run(self.context.on.update_status(), state)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    return Cloud(tmp_path, monkeypatch)
+
+
+def said(state: testing.State) -> str:
+    return state.get_relations("peers")[0].local_unit_data.get("release", "")
+
+
+def test_an_empty_database_is_made_in_one_go(cloud: Cloud) -> None:
+    out = cloud.run(cloud.state("2026.1"))
+    assert cloud.ran == ["manage sync"]
+    assert cloud.record == DONE
+    assert out.unit_status == testing.ActiveStatus()
+    assert said(out) == "2026.1"
+
+
+def test_the_first_unit_checks_and_expands_before_it_serves(cloud: Cloud) -> None:
+    cloud.stands(IDLE, "h1")
+    out = cloud.run(cloud.state("2026.1", {1: "2025.1", 2: "2025.1"}))
+    assert cloud.ran == ["status check", "manage expand"]
+    assert cloud.record == ROLLING
+    assert said(out) == "2026.1"
+    assert "upgrade 2025.1 -> 2026.1: 1 of 3 units" in out.unit_status.message
+    assert "back: daybreak upgrade echo --to 2025.1" in out.unit_status.message
+
+
+def test_the_last_unit_contracts(cloud: Cloud) -> None:
+    cloud.stands(ROLLING, "h2")
+    out = cloud.run(cloud.state("2026.1", {1: "2026.1", 2: "2026.1"}))
+    assert cloud.ran == ["manage contract"]
+    assert cloud.record == DONE
+    assert out.unit_status == testing.ActiveStatus()
+
+
+def test_a_second_run_does_nothing_at_any_time_of_an_upgrade(cloud: Cloud) -> None:
+    cloud.stands(IDLE, "h1")
+    event = cloud.context.on.update_status()
+    assert_idempotent(cloud.context, event, cloud.state("2026.1", {1: "2025.1"}))
+    assert_idempotent(cloud.context, event, cloud.state("2026.1", {1: "2026.1"}))
+    assert cloud.ran == ["status check", "manage expand", "manage contract"]
+
+
+def test_an_upgrade_goes_on_in_the_middle_of_the_contract(cloud: Cloud) -> None:
+    cloud.stands(CONTRACTING, "h2")
+    cloud.run(cloud.state("2026.1", {1: "2026.1"}))
+    assert cloud.ran == ["manage contract"]
+    assert cloud.record == DONE
+
+
+def test_the_way_back_before_the_contract(cloud: Cloud) -> None:
+    cloud.stands(ROLLING, "h2")
+    out = cloud.run(cloud.state("2025.1", {1: "2026.1"}))
+    assert cloud.ran == []
+    assert said(out) == "2025.1"
+    assert "1 of 2 units" in out.unit_status.message
+    # When all are back nothing is owed; the schema stays expanded, and the upgrade can begin again.
+    assert cloud.run(cloud.state("2025.1", {1: "2025.1"})).unit_status == testing.ActiveStatus()
+    cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    assert cloud.ran == []
+
+
+def test_no_way_back_after_it(cloud: Cloud) -> None:
+    cloud.stands(DONE, "h2")
+    out = cloud.run(cloud.state("2025.1", {1: "2026.1"}))
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "refresh to an image of 2026.1" in out.unit_status.message
+    assert "echo" not in out.get_container("echo").plan.services
+    assert cloud.record == DONE
+
+
+def test_a_release_that_may_not_be_skipped(cloud: Cloud) -> None:
+    cloud.stands(Record("2024.1", "2024.1"), "h1")
+    out = cloud.run(cloud.state("2026.1", {1: "2024.1"}))
+    assert "2025.1 comes before it" in out.unit_status.message
+    assert cloud.ran == []
+    assert cloud.record == Record("2024.1", "2024.1")
+
+
+def test_a_database_ahead_of_the_code(cloud: Cloud) -> None:
+    cloud.set_heads("x9")
+    out = cloud.run(cloud.state("2026.1"))
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "x9" in out.unit_status.message
+    assert cloud.ran == []
+
+
+def test_a_check_that_refuses_changes_nothing(cloud: Cloud) -> None:
+    cloud.stands(IDLE, "h1")
+    cloud.codes["check-echo"] = (2, "Roles are not immutable: admin (FAILURE)")
+    out = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "Roles are not immutable" in out.unit_status.message
+    assert "back: daybreak upgrade echo --to 2025.1" in out.unit_status.message
+    assert cloud.ran == ["status check"]
+    # The way back is open, and whoever went it serves.
+    out = cloud.run(cloud.state("2025.1", {1: "2025.1"}))
+    assert out.unit_status == testing.ActiveStatus()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DBError: (1114, \"The table 'role' is full\")",
+        "OperationalError: (1050, \"Table 'role' already exists\")",
+    ],
+    ids=["full disk", "half-way"],
+)
+def test_an_expand_that_fails_is_tried_again_and_says_why(cloud: Cloud, words: str) -> None:
+    cloud.stands(IDLE, "h1")
+    cloud.codes["expand-echo"] = (1, f"Traceback:\n{words}\n")
+    state = cloud.state("2026.1", {1: "2025.1"})
+    out = cloud.run(state)
+    assert isinstance(out.unit_status, testing.WaitingStatus)
+    assert words.partition(",")[0] in out.unit_status.message
+    assert "tried again" in out.unit_status.message
+    assert "back: daybreak upgrade echo --to 2025.1" in out.unit_status.message
+    plan = out.get_container("echo").plan
+    assert "echo" not in plan.services
+    assert any(name.startswith("wait-retry") for name in plan.checks), "nothing would wake it"
+    # Another unit may have a go: a failure does not keep the lease.
+    assert schemas.take(cloud.database, "echo", "echo/7").mine
+    schemas.release(cloud.database, "echo", "echo/7")
+    cloud.codes.clear()
+    cloud.run(state)
+    assert cloud.record == ROLLING
+
+
+def test_a_contract_that_fails_leaves_the_unit_serving(cloud: Cloud) -> None:
+    cloud.stands(ROLLING, "h2")
+    cloud.codes["contract-echo"] = (1, "DBError: lock wait timeout")
+    out = cloud.run(cloud.state("2026.1", {1: "2026.1"}))
+    assert "contract failed (1): DBError: lock wait timeout" in out.unit_status.message
+    assert "back:" not in out.unit_status.message
+    assert out.get_container("echo").plan.services["echo"].startup == "enabled"
+    assert cloud.record == CONTRACTING
+
+
+def test_an_upgrade_to_a_third_release_waits_for_the_first(cloud: Cloud) -> None:
+    cloud.stands(Record("2024.2", "2025.1", "roll"), "h1")
+    out = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    assert isinstance(out.unit_status, testing.BlockedStatus)
+    assert "from 2024.2 to 2025.1 is under way" in out.unit_status.message
+    assert cloud.ran == []
+
+
+def test_units_that_come_during_a_roll_are_waited_for(cloud: Cloud) -> None:
+    cloud.stands(ROLLING, "h2")
+    out = cloud.run(cloud.state("2026.1", {1: "2026.1", 2: ""}))
+    assert cloud.ran == []
+    assert "2 of 3 units" in out.unit_status.message
+
+
+def report(cloud: Cloud, state: testing.State, release: str) -> dict[str, Any]:
+    event = cloud.context.on.action("upgrade-status", params={"release": release})
+    cloud.context.run(event, state)
+    return json.loads((cloud.context.action_results or {})["report"])
+
+
+def test_the_action_tells_what_is_owed(cloud: Cloud) -> None:
+    cloud.stands(ROLLING, "h2")
+    state = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    found = report(cloud, state, "2026.1")
+    assert (found["running"], found["target"], found["phase"]) == ("2025.1", "2026.1", "roll")
+    assert found["waits-for"] == ["echo/1"]
+    assert found["refused"] == ""
+    assert [step["name"] for step in found["steps"]] == ["check", "expand", "roll", "contract"]
+    assert "under way" in report(cloud, state, "2025.2")["refused"]
+
+
+def test_the_action_refuses_what_may_not_be_skipped(cloud: Cloud) -> None:
+    cloud.stands(IDLE, "h1")
+    state = cloud.run(cloud.state("2025.1"))
+    assert "in one step" in report(cloud, state, "2027.1")["refused"]
+    assert "older" in report(cloud, state, "2024.2")["refused"]
