@@ -5,6 +5,8 @@
 # shellcheck disable=SC2034 # for the programs that source this
 PACKAGES="podman runc conmon netavark catatonit nftables mmdebstrap dnsmasq-base iproute2 util-linux zstd ca-certificates"
 GO_NEEDED="1.26.5"
+# The name that daybreak_engine.instance has, too.
+HOOKTOOL="hooktool-2"
 : "${home:?the program that sources this sets it to the checkout}"
 # What is shared by all instances of the machine; the engine reads the same names.
 cache=${DAYBREAK_CACHE:-${DAYBREAK_ROOT:-}/var/cache/daybreak}
@@ -186,17 +188,39 @@ content_key() {
     cat "$@" | sha256sum | cut -c 1-64
 }
 
+# is_built PROGRAM KEY: whether the cache has it, made of this content
+is_built() {
+    [ -x "$cache/bin/$1" ] && [ "$(cat "$cache/bin/.$1-key" 2> /dev/null)" = "$2" ]
+}
+
+# put_program FILE PROGRAM KEY: into the cache, by renaming: a running copy goes on with the old file
+put_program() {
+    mkdir -p "$cache/bin"
+    mv -f "$1" "$cache/bin/$2"
+    printf '%s\n' "$3" > "$cache/bin/.$2-key"
+}
+
 # build_programs VENV: Pebble and the hook tools' client into the cache, unless they are there with this content
 build_programs() {
+    build_hooktool
+    build_pebble "$1"
+}
+
+build_hooktool() {
+    hooktool_key=$(content_key "$home/tools/hooktool/hooktool.c")
+    ! is_built "$HOOKTOOL" "$hooktool_key" || return 0
+    install_packages gcc libc6-dev
+    mkdir -p "$cache/bin"
+    logged "building the hook tools" "is there space on the disk? Then run the command again" \
+        gcc -O2 -static -s -Wall -Wextra -Wpedantic -Werror -o "$cache/bin/.$HOOKTOOL.new" "$home/tools/hooktool/hooktool.c"
+    put_program "$cache/bin/.$HOOKTOOL.new" "$HOOKTOOL" "$hooktool_key"
+}
+
+build_pebble() {
     pebble_key=$(content_key "$home/tools/go.mod" "$home/tools/go.sum")
-    hooktool_key=$(content_key "$home/tools/go.mod" "$home"/tools/hooktool/*.go)
-    wanted=
-    [ "$(cat "$cache/bin/.pebble-key" 2> /dev/null)" = "$pebble_key" ] && [ -x "$cache/bin/pebble" ] || wanted=" pebble"
-    [ "$(cat "$cache/bin/.hooktool-key" 2> /dev/null)" = "$hooktool_key" ] && [ -x "$cache/bin/hooktool" ] ||
-        wanted="$wanted hooktool"
-    [ -n "$wanted" ] || return 0
+    ! is_built pebble "$pebble_key" || return 0
     start=$(now)
-    mkdir -p "$cache/bin" "$cache/build"
+    mkdir -p "$cache/build"
     scratch=$(mktemp -d "${TMPDIR:-$cache/build}/go.XXXXXX")
     # Go makes its module cache read-only
     trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
@@ -209,7 +233,7 @@ build_programs() {
         go=$scratch/go/go/bin/go
         chmod -R u+x "${go%/*}" "${go%/bin/go}/pkg/tool"
     fi
-    say "building$wanted (usually 30 to 90 s)"
+    say "building Pebble (usually 30 to 90 s)"
     # Nothing of the machine's own Go settings but its proxy: no other toolchain, no flags, no C compiler.
     (
         cd "$home/tools" || exit
@@ -217,22 +241,12 @@ build_programs() {
         export GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 GOWORK=off GOENV=off
         export GOCACHE="${GOCACHE:-$scratch/cache}" GOMODCACHE="${GOMODCACHE:-$scratch/modules}" GOTMPDIR="$scratch"
         remedy="is the network there, and 1 GB of space? Then run the command again"
-        for program in $wanted; do
-            package=./hooktool
-            [ "$program" = hooktool ] || package=github.com/canonical/pebble/cmd/pebble
-            logged "building $program" "$remedy" \
-                "$go" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$scratch/$program" "$package"
-        done
+        logged "building Pebble" "$remedy" \
+            "$go" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$scratch/pebble" github.com/canonical/pebble/cmd/pebble
     )
-    for program in $wanted; do
-        key=$pebble_key
-        [ "$program" = pebble ] || key=$hooktool_key
-        # Replaced by renaming: a running copy goes on with the old file.
-        mv -f "$scratch/$program" "$cache/bin/$program"
-        printf '%s\n' "$key" > "$cache/bin/.$program-key"
-    done
+    put_program "$scratch/pebble" pebble "$pebble_key"
     chmod -R u+w "$scratch"
     rm -rf "$scratch"
     trap - EXIT
-    say "built$wanted in $(since "$start")"
+    say "built Pebble in $(since "$start")"
 }

@@ -167,8 +167,12 @@ class Instance:
 
     @property
     def hooktool(self) -> Path:
-        """The client that every hook tool is a link to."""
-        return self.cache / "bin/hooktool"
+        """Client of the hook tools; all tools are links to it.
+
+        Its name carries the version of what it speaks (`hooktools.wire`): a daemon of an older
+        checkout that still runs goes on making pods with the tool that it understands.
+        """
+        return self.cache / "bin/hooktool-2"
 
     @property
     def podman_graphroot(self) -> Path:

@@ -1,6 +1,6 @@
 """A real instance for the tests of the substrate, and the proof that it leaves nothing behind.
 
-Tests marked `pods` need root, podman, Pebble, Go (or a built hooktool) and a static busybox.
+Tests marked `pods` need root, podman, Pebble, a C compiler (or a built hooktool) and a static busybox.
 """
 
 from __future__ import annotations
@@ -45,18 +45,14 @@ def program(name: str, candidates: tuple[Path | str | None, ...], remedy: str) -
 
 @pytest.fixture(scope="session")
 def hooktool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
+    compiler = shutil.which("cc")
+    if compiler is None:
         return program(
-            "hooktool", (instance_from().hooktool,), "run ./daybreak bootstrap or get Go"
+            "hooktool", (instance_from().hooktool,), "run ./daybreak bootstrap or get a C compiler"
         )
     target = tmp_path_factory.mktemp("hooktool") / "hooktool"
-    subprocess.run(
-        [go, "build", "-ldflags=-s -w", "-o", target, "main.go"],
-        cwd=TOOLS / "hooktool",
-        env={**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off"},
-        check=True,
-    )
+    flags = ("-O2", "-static", "-s", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+    subprocess.run([compiler, *flags, "-o", target, TOOLS / "hooktool" / "hooktool.c"], check=True)
     return target
 
 

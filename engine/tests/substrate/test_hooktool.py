@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from daybreak_engine.hooktools import wire
 
 pytestmark = pytest.mark.pods
 
@@ -19,8 +19,8 @@ class Agent:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] = {"code": 0, "stdout": "", "stderr": ""}
+        self.asked: list[wire.Question] = []
+        self.answer = wire.answer_bytes(wire.Answer(0))
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(64)
@@ -34,8 +34,8 @@ class Agent:
             except OSError:
                 return
             with connection, connection.makefile("rwb") as stream:
-                self.asked.append(json.loads(stream.readline()))
-                stream.write(json.dumps(self.answer).encode() + b"\n")
+                self.asked.append(wire.question(stream.read()))
+                stream.write(self.answer)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -63,18 +63,11 @@ def call(
 
 
 def test_name_arguments_output_and_code_pass_through(hooktool: Path, agent: Agent) -> None:
-    agent.answer = {"code": 2, "stdout": "out\n", "stderr": "ERROR ü\n"}
+    agent.answer = wire.answer_bytes(wire.Answer(2, "out\n", "ERROR ü\n"))
     done = call(hooktool, agent.path, "relation-get", "-r", "db:3", "--format=json", "-", "a/0")
     assert (done.returncode, done.stdout, done.stderr) == (2, "out\n", "ERROR ü\n")
-    assert agent.asked == [
-        {
-            "context": "a/0-install-1",
-            "tool": "relation-get",
-            "args": ["-r", "db:3", "--format=json", "-", "a/0"],
-            "stdin": None,
-            "files": {},
-        }
-    ]
+    args = ("-r", "db:3", "--format=json", "-", "a/0")
+    assert agent.asked == [wire.Question("a/0-install-1", "relation-get", args)]
 
 
 def test_files_and_input_are_read_where_the_charm_is(
@@ -88,13 +81,32 @@ def test_files_and_input_are_read_where_the_charm_is(
     call(hooktool, agent.path, "relation-set", f"--file={bulk}")
     call(hooktool, agent.path, "relation-set", "--file", "-", stdin="b: 2\n")
     call(hooktool, agent.path, "status-set", "active", stdin="not read")
-    assert [(asked["files"], asked["stdin"]) for asked in agent.asked] == [
+    assert [(asked.files, asked.stdin) for asked in agent.asked] == [
         ({str(secret): "s3"}, None),
         ({str(bulk): "a: 1\n"}, None),
         ({str(bulk): "a: 1\n"}, None),
         ({}, "b: 2\n"),
         ({}, None),
     ]
+
+
+def test_much_passes_in_both_directions(hooktool: Path, agent: Agent, tmp_path: Path) -> None:
+    large = "0123456789abcdef" * 2**16
+    agent.answer = wire.answer_bytes(wire.Answer(0, large))
+    (tmp_path / "large").write_text(large)
+    done = call(hooktool, agent.path, "secret-add", f"key#file={tmp_path / 'large'}")
+    assert done.stdout == large
+    assert list(agent.asked[0].files.values()) == [large]
+
+
+@pytest.mark.parametrize("broken", [b"", b"o5:hello", b"o5:hel", b"o1", b"x", b"o99999999:a"])
+def test_an_answer_that_is_not_whole_is_a_clear_error(
+    hooktool: Path, agent: Agent, broken: bytes
+) -> None:
+    agent.answer = broken
+    done = call(hooktool, agent.path, "is-leader")
+    assert done.returncode == 1
+    assert "is-leader: the agent of this unit went away before it answered" in done.stderr
 
 
 def test_no_agent_is_a_clear_error(hooktool: Path, tmp_path: Path) -> None:

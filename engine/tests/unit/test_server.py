@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from daybreak_engine.hooktools import wire
 from daybreak_engine.hooktools.context import HookContext
 from daybreak_engine.hooktools.server import HookToolServer
 from daybreak_engine.model.operation import Operation
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from .conftest import Cloud
 
 
-async def ask(path: Path, request: object) -> dict[str, Any]:
+async def send(path: Path, message: bytes) -> dict[str, str]:
+    """Send a message and return the fields of the answer."""
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         where = f"/proc/self/fd/{directory}/{path.name}"
-        reader, writer = await asyncio.open_unix_connection(where, limit=2**24)
+        reader, writer = await asyncio.open_unix_connection(where)
     finally:
         os.close(directory)
-    writer.write(json.dumps(request).encode() + b"\n")
-    answer = json.loads(await reader.readline())
+    writer.write(message)
+    writer.write_eof()
+    answer = dict(wire.decode(await reader.read()))
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+async def ask(path: Path, context: str, tool: str, *fields: tuple[str, str]) -> dict[str, str]:
+    return await send(path, wire.encode(iter((("c", context), ("t", tool), *fields))))
 
 
 def test_tools_over_the_socket(cloud: Cloud, tmp_path: Path) -> None:
@@ -42,24 +48,17 @@ def test_tools_over_the_socket(cloud: Cloud, tmp_path: Path) -> None:
         await server.listen("a/0", first)
         await server.listen("a/1", second)
         server.register(context)
-        request = {"context": context.id, "tool": "is-leader", "args": [], "files": {}}
-        right = {"code": 0, "stdout": "True\n", "stderr": ""}
-        assert await ask(first, request) == right
-        content = "y" * 1_000_000
-        large = {
-            "context": context.id,
-            "tool": "secret-add",
-            "args": ["password#file=/x"],
-            "files": {"/x": content},
-        }
-        assert (await ask(first, large))["code"] == 0
-        other = {**request, "context": "old"}
+        right = {"o": "True\n", "e": "", "x": "0"}
+        assert await ask(first, context.id, "is-leader") == right
+        large = (("a", "password#file=/x"), ("p", "/x"), ("f", "y" * 1_000_000))
+        assert (await ask(first, context.id, "secret-add", *large))["x"] == "0"
         expected = f'ERROR bad request: expected context id "{context.id}", got "old"\n'
-        assert (await ask(first, other))["stderr"] == expected
-        assert (await ask(second, request))["code"] == 1, "another unit's context"
-        assert (await ask(first, [1]))["stderr"] == "ERROR bad request: not a JSON object\n"
+        assert (await ask(first, "old", "is-leader"))["e"] == expected
+        assert (await ask(second, context.id, "is-leader"))["x"] == "1", "another unit's context"
+        for wrong in (b"[1]", b"c3", b"c9:x", b"cx:", b"z1:x", b"c1:x"):
+            assert (await send(first, wrong))["e"].startswith("ERROR bad request: ")
         server.unregister(context)
-        assert "unknown context" in (await ask(first, request))["stderr"]
+        assert "unknown context" in (await ask(first, context.id, "is-leader"))["e"]
         await server.close()
 
     asyncio.run(talk())

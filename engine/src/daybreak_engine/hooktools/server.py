@@ -1,23 +1,23 @@
-"""The agent's side of the hook tools' socket: one line of JSON in, one line out."""
+"""The agent's side of the hook tools' socket: one question in, one answer out."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
+from daybreak_engine.hooktools import wire
 from daybreak_engine.hooktools.tools import handle
 
 if TYPE_CHECKING:
     from daybreak_engine.hooktools.context import HookContext
 
-# A secret may have 1 MiB, as JSON and beside others' files.
-_LINE_LIMIT = 16 * 1024 * 1024
+# A secret may have 1 MiB, and files of others beside it.
+_LIMIT = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -65,7 +65,6 @@ class HookToolServer:
             self._servers[unit] = await asyncio.start_unix_server(
                 lambda reader, writer: self._serve(unit, reader, writer),
                 f"/proc/self/fd/{directory}/{path.name}",
-                limit=_LINE_LIMIT,
             )
         finally:
             os.close(directory)
@@ -79,23 +78,19 @@ class HookToolServer:
                 server.close()
                 await server.wait_closed()
 
-    def answer(self, unit: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to one request of a unit's socket."""
-        context = self._contexts.get(str(request.get("context")))
+    def answer(self, unit: str, question: wire.Question) -> wire.Answer:
+        """Return the answer to one question of a unit's socket."""
+        context = self._contexts.get(question.context)
         if context is None or context.unit != unit:
-            return _failure(self._unknown(unit, str(request.get("context"))))
+            return _failure(self._unknown(unit, question.context))
         started = time.perf_counter()
         code, out, error = handle(
-            context,
-            str(request.get("tool")),
-            [str(item) for item in request.get("args") or ()],
-            request.get("stdin"),
-            request.get("files") or {},
+            context, question.tool, list(question.args), question.stdin, question.files
         )
         usage = self._usage[context.id]
-        usage.calls[str(request.get("tool"))] += 1
+        usage.calls[question.tool] += 1
         usage.seconds += time.perf_counter() - started
-        return {"code": code, "stdout": out, "stderr": error}
+        return wire.Answer(code, out, error)
 
     def _unknown(self, unit: str, given: str) -> str:
         expected = [c.id for c in self._contexts.values() if c.unit == unit]
@@ -107,25 +102,33 @@ class HookToolServer:
         self, unit: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            line = await reader.readline()
-            if not line:
+            message = await _whole(reader)
+            if not message:
                 return
             try:
-                request: object = json.loads(line)
-            except ValueError:
-                request = None
-            if isinstance(request, dict):
-                answer = self.answer(unit, cast("dict[str, Any]", request))
-            else:
-                answer = _failure("bad request: not a JSON object")
-            writer.write(json.dumps(answer).encode() + b"\n")
+                answer = self.answer(unit, wire.question(message))
+            except wire.WireError as error:
+                answer = _failure(f"bad request: {error}")
+            writer.write(wire.answer_bytes(answer))
             await writer.drain()
-        except (ConnectionError, ValueError):
-            # The client is gone, or its line was too long: nobody is left to be told.
+        except ConnectionError:
+            # The client is gone: nobody is left to be told.
             return
         finally:
             writer.close()
 
 
-def _failure(message: str) -> dict[str, Any]:
-    return {"code": 1, "stdout": "", "stderr": f"ERROR {message}\n"}
+async def _whole(reader: asyncio.StreamReader) -> bytes:
+    """Return what a client sent until it closed its direction; nothing when it was too much."""
+    parts: list[bytes] = []
+    left = _LIMIT
+    while part := await reader.read(2**16):
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            return b""
+    return b"".join(parts)
+
+
+def _failure(message: str) -> wire.Answer:
+    return wire.Answer(1, stderr=f"ERROR {message}\n")
