@@ -1,20 +1,18 @@
 #!/usr/bin/env python3
 """The identity service."""
 
-import base64
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import keys
 import keystone as workload
+import offers
 import ops
 import records
-from identity import Client, Keeper, username
 from upgrade import UPGRADE
 
 from daybreak_charm import (
-    RETRY,
     Blocked,
     Context,
     DatabaseAddress,
@@ -30,16 +28,16 @@ from daybreak_charm import (
     Waiting,
     catalogue,
     ini,
+    rotation,
     sizing,
     urls,
 )
+from daybreak_charm.containers import digest
 from daybreak_interfaces import (
     NotReady,
     certificate_transfer,
     domain_config,
     ingress,
-    keystone,
-    keystone_credentials,
     memcached,
     mysql_client,
 )
@@ -47,6 +45,8 @@ from daybreak_interfaces import (
 CONTAINER = "keystone"
 CATALOGUE = Path(__file__).parent / "catalogue"
 ADMIN = "admin"
+ADMIN_SET = "admin-password-set"
+"""Key in the application's peer databag: digest of the password that Keystone was told."""
 LATER = "peers-relation-changed"
 
 
@@ -94,46 +94,48 @@ def read_trusted(context: Context, relation: ops.Relation) -> certificate_transf
 # --- gates ------------------------------------------------------------------------------------
 
 
-def new_keys() -> dict[str, str]:
-    """A staged and a primary key, as Juju's secrets name them."""
-    return {
-        f"key-{n}": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=") for n in (0, 1)
-    }
+def new_key() -> str:
+    """A random key."""
+    return keys.key(os.urandom(32))
+
+
+def policy(context: Context, name: str) -> str:
+    """The option that says how often a ring of keys is rotated."""
+    return str(context.config[f"{name.partition('-')[0]}-rotation"])
 
 
 def keys_gate(context: Context) -> Outcome:
     """Whether the keys and the administrator's password exist; the leader makes them, once."""
+    for option in ("fernet-rotation", "credential-rotation", "user-rotation"):
+        if wrong := rotation.refused(option, str(context.config[option])):
+            return wrong
     acting = context.acting and context.leader
-    wanted = {
-        "fernet-keys": new_keys() if acting else None,
-        "credential-keys": new_keys() if acting else None,
-        "admin-password": {"password": secrets.token_urlsafe(24)} if acting else None,
-    }
-    made = [context.app_secret(key, content) for key, content in wanted.items()]
+    now = context.effects.now()
+    made = [context.app_secret("admin-password", new_password() if acting else None)]
+    for name in (keys.FERNET, keys.CREDENTIAL):
+        ring = keys.new(now, new_key(), new_key()).content() if acting else None
+        made.append(context.app_secret(name, ring, rotate=policy(context, name)))
     if all(made):
         return Ready()
     return Waiting("the leader is making the keys", LATER)
 
 
-def numbered(content: dict[str, str]) -> dict[str, str]:
-    """Keys by their number, as Keystone's key repositories name them."""
-    return {name.removeprefix("key-"): key + "=" * (-len(key) % 4) for name, key in content.items()}
+def new_password() -> dict[str, str]:
+    """A password, as a secret holds it."""
+    return {"password": secrets.token_urlsafe(24)}
 
 
 # --- inputs -----------------------------------------------------------------------------------
 
 
-def read_secrets(context: Context) -> tuple[dict[str, str], dict[str, str], str] | None:
+def read_secrets(context: Context) -> tuple[keys.Ring, keys.Ring, str] | None:
     """Fernet keys, credential keys and the administrator's password; None when one is unreadable."""
-    found: list[dict[str, str]] = []
-    for key in ("fernet-keys", "credential-keys", "admin-password"):
-        secret_id = context.app_secret(key)
-        look = context.own_secret if context.leader else context.secret
-        content = look(secret_id) if secret_id else None
-        if content is None:
-            return None
-        found.append(dict(content))
-    return numbered(found[0]), numbered(found[1]), found[2]["password"]
+    fernet, credential = keys.read(context, keys.FERNET), keys.read(context, keys.CREDENTIAL)
+    secret_id = context.app_secret("admin-password")
+    admin = context.secret(secret_id) if secret_id else None
+    if fernet is None or credential is None or admin is None:
+        return None
+    return fernet, credential, admin["password"]
 
 
 def read(context: Context) -> workload.Inputs | Waiting | Blocked:
@@ -165,8 +167,8 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
         database=context.needs["database"],
         certificate=certificate.certificate,
         key=certificate.key,
-        fernet_keys=fernet,
-        credential_keys=credential,
+        fernet=fernet,
+        credential=credential,
         admin_password=password,
         region=str(context.config["region"]),
         internal_url=internal,
@@ -227,13 +229,28 @@ def schema(inputs: workload.Inputs) -> Schema:
 
 
 def tasks(context: Context, inputs: workload.Inputs) -> list[Task]:
-    """The administrator and Keystone's own endpoints: made once, and again when a URL changes."""
+    """What is owed to the database beside its schema.
+
+    The administrator and Keystone's own endpoints are made once, and again when a URL or the password
+    changes; stored credentials are encrypted anew after a rotation of their keys.
+    """
 
     def owed() -> bool:
         if not context.leader:
             return False
+        if context.peer_app.get(ADMIN_SET) != digest(inputs.admin_password):
+            return True
         with context.effects.connect(address(inputs)) as connection:
             return records.own_urls(connection, inputs.region) != inputs.interfaces()
+
+    def migration_owed() -> bool:
+        # Only when every unit can read what the new key writes.
+        return (
+            context.leader
+            and bool(inputs.credential.old)
+            and not context.lagging(context.app_secret(keys.CREDENTIAL) or "")
+            and stale_credentials(context, inputs)
+        )
 
     return [
         Task(
@@ -242,7 +259,13 @@ def tasks(context: Context, inputs: workload.Inputs) -> list[Task]:
             owed,
             user=inputs.layout.user,
             environment={"OS_BOOTSTRAP_PASSWORD": inputs.admin_password},
-        )
+        ),
+        Task(
+            "credential-migrate",
+            workload.manage(inputs.layout, "credential_migrate"),
+            migration_owed,
+            user=inputs.layout.user,
+        ),
     ]
 
 
@@ -250,125 +273,34 @@ def tasks(context: Context, inputs: workload.Inputs) -> list[Task]:
 
 
 def publish(context: Context, inputs: workload.Inputs) -> Outcome:
-    """Give every client its user, its endpoints and the facts about Keystone (leader only)."""
+    """Serve the clients, and tend the keys (leader only)."""
     if not context.leader:
         return Ready()
-    publish_certificates(context)
+    # Bootstrap has run with it, if it was owed.
+    context.put_peer_app(**{ADMIN_SET: digest(inputs.admin_password)})
+    answer = offers.publish(context, inputs, address(inputs))
+    tend(context, inputs)
+    return answer
+
+
+def tend(context: Context, inputs: workload.Inputs) -> None:
+    """Rotate and drop keys whose time has come."""
+    token = workload.effective(inputs)["token"]
+    life = float(str(token["expiration"])) + float(str(token["allow_expired_window"]))
+    keys.tend(context, keys.FERNET, inputs.fernet, keep=life, staged=new_key())
+    if not stale_credentials(context, inputs):
+        keys.tend(context, keys.CREDENTIAL, inputs.credential, keep=0.0, staged=new_key())
+    names = (keys.FERNET, keys.CREDENTIAL)
+    for name in names:
+        context.rotates(policy(context, name), context.app_secret(name) or "")
+
+
+def stale_credentials(context: Context, inputs: workload.Inputs) -> bool:
+    """Whether an older key is needed for a credential; asked only after a rotation."""
+    if not inputs.credential.old:
+        return False
     with context.effects.connect(address(inputs)) as connection:
-        found = records.read(connection)
-    from api import Api, ApiError
-
-    def connect() -> Api:
-        certificate = context.certificate
-        assert certificate is not None  # the certificate's gate is open
-        return Api(context.fqdn, workload.PORT, certificate.ca, inputs.admin_password)
-
-    keeper = Keeper(found, connect)
-    try:
-        for domain in inputs.domains:
-            keeper.domain(domain.domain)
-        publish_clients(context, inputs, keeper)
-    except ApiError as error:
-        return Waiting(f"Keystone did not do what was asked ({error})", RETRY)
-    return Ready()
-
-
-def publish_certificates(context: Context) -> None:
-    """Hand the certificates on that clients must trust."""
-    relations = context.relations("send-ca-cert")
-    if not relations:
-        return
-    certificate = context.certificate
-    pems = certificate_transfer.split_pem(certificate.ca if certificate else "")
-    for answer in context.needs["receive-ca-cert"]:
-        pems += answer.certificates
-    for relation in relations:
-        certificate_transfer.write_v1(relation.data[context.charm.app], pems)
-        certificate_transfer.write_v0(relation.data[context.charm.unit], pems)
-
-
-def account(context: Context, relation: ops.Relation, key: str) -> tuple[str, str] | None:
-    """User and password of a relation: what its secret says, else new ones; None when it is unreadable."""
-    secret_id = context.grant(relation, key, None)
-    if secret_id is None:
-        app = relation.app.name if relation.app else "unknown"
-        return username(app, secrets.token_hex(3)), secrets.token_urlsafe(24)
-    content = context.own_secret(secret_id)
-    return (content["username"], content["password"]) if content else None
-
-
-def publish_clients(context: Context, inputs: workload.Inputs, keeper: Keeper) -> None:
-    """Serve both kinds of clients, then delete the users of those that are gone."""
-    admin_role = str(context.config["admin-role"])
-    kept: list[str] = []
-    complete = True
-    for endpoint, key in (
-        ("identity-service", "service-credentials"),
-        ("identity-credentials", "credentials"),
-    ):
-        for relation in context.relations(endpoint):
-            bag = context.remote_app(relation)
-            service = keystone.read_request(bag) if endpoint == "identity-service" else None
-            if isinstance(service, NotReady) or (
-                service is None and isinstance(keystone_credentials.read_request(bag), NotReady)
-            ):
-                continue
-            user = account(context, relation, key)
-            if user is None:
-                complete = False
-                continue
-            extra = service.extra_roles if service else ()
-            roles = tuple(dict.fromkeys((admin_role, "service", *extra)))
-            client = Client(*user, roles)
-            if service:
-                client = Client(*user, roles, service.region, service.endpoints)
-            user_id = keeper.client(client)
-            kept.append(user[0])
-            # Only now: an id without its user must not be seen.
-            content = {"username": user[0], "password": user[1]}
-            secret_id = context.grant(relation, key, content) or ""
-            answer = relation.data[context.charm.app]
-            known = facts(context, inputs, keeper, admin_role)
-            if service:
-                keystone.write_answer(
-                    answer,
-                    known,
-                    service_user_id=user_id,
-                    credentials=secret_id,
-                    processed_extra_roles=extra,
-                )
-            else:
-                keystone_credentials.write_answer(answer, known, credentials=secret_id)
-    if complete:
-        keeper.forget(kept)
-
-
-def facts(
-    context: Context, inputs: workload.Inputs, keeper: Keeper, admin_role: str
-) -> keystone.Facts:
-    """What Keystone says of itself."""
-    service_domain = keeper.domain(records.SERVICE_DOMAIN)
-    default = keeper.records.domains.get("Default", "default")
-    internal = urlsplit(inputs.internal_url)
-    return keystone.Facts(
-        internal=keystone.Address(
-            internal.hostname or "",
-            internal.port or urls.DEFAULT_PORTS.get(internal.scheme, 443),
-            internal.scheme,
-        ),
-        auth=keystone.Address(context.service_fqdn, workload.PORT, "https"),
-        internal_auth_url=f"{inputs.internal_url}/v3",
-        public_auth_url=f"{inputs.public_url}/v3",
-        admin_domain=keystone.Named("Default", default),
-        admin_project=keystone.Named(ADMIN, keeper.records.projects.get((default, ADMIN), "")),
-        admin_user=keystone.Named(ADMIN, keeper.records.users.get((default, ADMIN), "")),
-        service_domain=keystone.Named(records.SERVICE_DOMAIN, service_domain),
-        service_project=keystone.Named(
-            records.SERVICE_PROJECT, keeper.project(service_domain, records.SERVICE_PROJECT)
-        ),
-        region=inputs.region,
-        admin_role=admin_role,
-    )
+        return records.encrypted_otherwise(connection, inputs.credential.digest) > 0
 
 
 class KeystoneCharm(DaybreakCharm):
@@ -413,11 +345,75 @@ class KeystoneCharm(DaybreakCharm):
         publish=publish,
         ports=lambda _: [workload.PORT],
         version=lambda inputs: inputs.layout.version,
+        rotate=lambda charm, secret_id: offers.rotate(charm, address, secret_id=secret_id),
     )
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         framework.observe(self.on.get_admin_account_action, self._on_get_admin_account)
+        framework.observe(self.on.rotate_keys_action, self._on_rotate_keys)
+        framework.observe(self.on.rotate_credentials_action, self._on_rotate_credentials)
+        framework.observe(self.on.rotate_admin_password_action, self._on_rotate_admin_password)
+        framework.observe(self.on.secret_remove, self._on_credentials_unused)
+
+    def _on_credentials_unused(self, event: ops.SecretRemoveEvent) -> None:
+        if not self.context.leaving:
+            offers.note_unused(self.context, event.secret.id or "", event.revision)
+            self.again(event)
+
+    def _may_rotate(self, event: ops.ActionEvent) -> workload.Inputs | None:
+        outcomes = self.ask()
+        if not self.unit.is_leader():
+            event.fail("Only the leader rotates: run the action on <application>/leader.")
+        elif not isinstance(self.inputs, workload.Inputs) or self.context.certificate is None:
+            event.fail(f"Keystone is not set up yet: {self.explain(outcomes)}")
+        else:
+            return self.inputs
+        return None
+
+    def _on_rotate_keys(self, event: ops.ActionEvent) -> None:
+        inputs = self._may_rotate(event)
+        if inputs is None:
+            return
+        name = f"{event.params.get('which', 'fernet')}-keys"
+        ring = inputs.credential if name == keys.CREDENTIAL else inputs.fernet
+        now = self.context.effects.now()
+        if event.params.get("revoke"):
+            if name == keys.CREDENTIAL:
+                event.fail("Stored credentials cannot be read without their keys: rotate only.")
+                return
+            ring = keys.revoked(ring, now, new_key(), new_key())
+        else:
+            if why := keys.blocks(self.context, name, ring):
+                event.fail(f"Nothing was rotated: {why}. Try again when all units are active.")
+                return
+            ring = keys.rotated(ring, now, new_key())
+        keys.write(self.context, name, ring)
+        self.again(event)
+        event.set_results({"primary": ring.primary, "still-read": ",".join(map(str, ring.old))})
+
+    def _on_rotate_credentials(self, event: ops.ActionEvent) -> None:
+        if self._may_rotate(event) is None:
+            return
+        try:
+            rotated = offers.rotate(self, address, application=event.params.get("application"))
+        except offers.RefusedError as error:
+            event.fail(f"Nothing was rotated: {error}. Try again when the unit is active.")
+            return
+        if not rotated:
+            event.fail("No related application has a user here to rotate.")
+            return
+        self.again(event)
+        event.set_results({"rotated": ",".join(rotated)})
+
+    def _on_rotate_admin_password(self, event: ops.ActionEvent) -> None:
+        if self._may_rotate(event) is None:
+            return
+        secret_id = self.context.app_secret("admin-password") or ""
+        self.context.set_secret(secret_id, new_password())
+        self.context.new_generation()
+        self.again(event)
+        event.set_results({"next": "get-admin-account prints the new password"})
 
     def _on_get_admin_account(self, event: ops.ActionEvent) -> None:
         outcomes = self.ask()

@@ -1,7 +1,8 @@
 """What Keystone must hold for its clients: made where it is missing, by the API, from what the records say."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,23 @@ class Client:
     endpoints: tuple[keystone.Endpoint, ...] = ()
 
 
-def username(app: str, random: str) -> str:
-    """Name of a generation of an application's user."""
-    return f"{PREFIX}{app.replace('-', '_')}_{random}"
+@dataclass(frozen=True)
+class User:
+    """What the name of a service user says."""
+
+    relation: int
+    generation: int
+
+
+def username(app: str, relation: int, generation: int) -> str:
+    """Name of a generation of a relation's user."""
+    return f"{PREFIX}{app.replace('-', '_')}_r{relation}_g{generation}"
+
+
+def parse(name: str) -> User | None:
+    """Read the name of a service user; None for any other."""
+    found = re.fullmatch(rf"{PREFIX}.+_r(\d+)_g(\d+)", name)
+    return User(int(found[1]), int(found[2])) if found else None
 
 
 class Keeper:
@@ -134,12 +149,11 @@ class Keeper:
             elif found[1] != url:
                 self.api.update("endpoint", found[0], {"url": url})
 
-    def forget(self, kept: Iterable[str]) -> None:
-        """Delete the users of clients that are gone."""
-        names = set(kept)
+    def forget(self, kept: Callable[[str], bool]) -> None:
+        """Delete the service users that are not kept."""
         domain = self.records.domains.get(SERVICE_DOMAIN)
         for (where, name), user in self.records.users.items():
-            if where == domain and name.startswith(PREFIX) and name not in names:
+            if where == domain and name.startswith(PREFIX) and not kept(name):
                 self.api.delete("user", user)
 
     def _note(self, **changes: Any) -> None:

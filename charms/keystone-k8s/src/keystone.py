@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus
 
+from keys import Ring
+
 from daybreak_charm import File, Folder, Process, ini, online, sizing, up, urls
 from daybreak_charm.description import OnChange
 from daybreak_charm.layout import Layout
@@ -31,8 +33,8 @@ class Inputs:
         database: Database and user.
         certificate: PEM with its chain.
         key: PEM of the private key.
-        fernet_keys: Token keys by their number; the highest signs, 0 is the next to sign.
-        credential_keys: Keys of stored credentials, likewise.
+        fernet: Keys of tokens.
+        credential: Keys of stored credentials.
         region: Region of Keystone's own endpoints.
         internal_url: URL for services, without `/v3`.
         public_url: URL for users, without `/v3`.
@@ -49,8 +51,8 @@ class Inputs:
     database: mysql_client.Answer
     certificate: str = field(repr=False)
     key: str = field(repr=False)
-    fernet_keys: Mapping[str, str] = field(repr=False)
-    credential_keys: Mapping[str, str] = field(repr=False)
+    fernet: Ring
+    credential: Ring
     admin_password: str = field(repr=False)
     region: str
     internal_url: str
@@ -126,6 +128,11 @@ def options(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
     return result
 
 
+def effective(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
+    """Options of keystone.conf, the operator's included."""
+    return ini.merge(options(inputs), inputs.overrides)
+
+
 def uwsgi(inputs: Inputs) -> str:
     """The file of uwsgi.
 
@@ -193,14 +200,14 @@ def render(inputs: Inputs) -> list[File | Folder]:
             f"{folder}/{number}", content, mode=0o600, user=user, group=user, on_change="none"
         )
 
-    conf = ini.render(ini.merge(options(inputs), inputs.overrides))
+    conf = ini.render(effective(inputs))
     items: list[File | Folder] = [
         Folder(CONF, mode=0o750, user="root", group=user),
         # Exclusive: a key that was rotated out must not verify anything any more.
         Folder(FERNET, mode=0o700, user=user, group=user, exclusive=True),
         Folder(CREDENTIAL, mode=0o700, user=user, group=user, exclusive=True),
-        *(key(FERNET, number, text) for number, text in sorted(inputs.fernet_keys.items())),
-        *(key(CREDENTIAL, number, text) for number, text in sorted(inputs.credential_keys.items())),
+        *(key(FERNET, number, text) for number, text in inputs.fernet.files().items()),
+        *(key(CREDENTIAL, number, text) for number, text in inputs.credential.files().items()),
         own(f"{CONF}/keystone.conf", conf),
         own(f"{CONF}/uwsgi.ini", uwsgi(inputs)),
         own(APPLICATION, _APPLICATION),

@@ -46,6 +46,12 @@ def own_urls(connection: "Connection", region: str) -> dict[str, str]:
     return {str(interface): str(url) for interface, url in rows}
 
 
+def encrypted_otherwise(connection: "Connection", digest: str) -> int:
+    """Number of stored credentials that another key than this one encrypted."""
+    rows = connection.query("SELECT COUNT(*) FROM credential WHERE key_hash <> %s", digest)
+    return int(str(rows[0][0]))
+
+
 def read(connection: "Connection") -> Records:
     """Read the records."""
     domains: dict[str, str] = {}

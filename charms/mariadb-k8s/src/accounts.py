@@ -16,6 +16,7 @@ import ops
 from ops import pebble
 
 from daybreak_charm import Context
+from daybreak_charm.context import bare
 from daybreak_interfaces import NotReady, mysql_client
 
 logger = logging.getLogger(__name__)
@@ -94,45 +95,60 @@ def publish(context: Context, ca: str) -> None:
     )
     if statements:
         run(context, "\n".join(statements))
+    rotating: list[str] = []
+    policy = str(context.config["rotation"])
     for client, content in wanted:
-        secret_user = context.grant(client.relation, SECRET, content)
+        secret_user = context.grant(client.relation, SECRET, content, rotate=policy) or ""
+        rotating.append(secret_user)
         secret_tls = context.grant(client.relation, "secret-tls", {"tls": "True", "tls-ca": ca})
         mysql_client.write_answer(
             client.relation.data[context.charm.app],
             database=client.database,
             endpoints=(f"{context.service_fqdn}:{mariadb.PORT}",),
-            secret_user=secret_user or "",
+            secret_user=secret_user,
             secret_tls=secret_tls,
             version=inventory.version,
         )
+    context.rotates(policy, *rotating)
 
 
-def rotate(context: Context, application: str | None) -> list[str]:
+def rotate(
+    context: Context, application: str | None = None, secret_id: str | None = None
+) -> list[str]:
     """Make the next generation of credentials, and return the applications that get it.
+
+    Args:
+        context: This dispatch.
+        application: Only those of this one.
+        secret_id: Only those in this secret.
 
     Raises:
         ServerError: the server did not take the new users; nothing has changed then.
     """
-    rotated: list[tuple[ops.Secret, dict[str, str]]] = []
+    rotated: list[tuple[str, dict[str, str]]] = []
     statements: list[str] = []
     names: list[str] = []
     inventory = mariadb.parse_inventory(run(context, mariadb.INVENTORY_SQL))
     for client in clients(context):
-        secret_id = client.relation.data[context.charm.app].get(SECRET)
-        if not secret_id or application not in (None, client.relation.app.name):
+        found = client.relation.data[context.charm.app].get(SECRET)
+        if (
+            not found
+            or application not in (None, client.relation.app.name)
+            or (secret_id and bare(secret_id) != bare(found))
+        ):
             continue
-        secret = context.charm.model.get_secret(id=secret_id)
-        content = _content(client, secret.get_info().revision + 1)
-        rotated.append((secret, content))
+        revision = context.charm.model.get_secret(id=found).get_info().revision
+        content = _content(client, revision + 1)
+        rotated.append((found, content))
         names.append(client.relation.app.name)
         account = _account(client.database, content)
         statements += mariadb.statements([account], inventory.users, inventory)
     if statements:
         run(context, "\n".join(statements))
-    for secret, content in rotated:
-        secret.set_content(content)
-        # The owner tracks a revision, too, and would keep the old one alive.
-        secret.get_content(refresh=True)
+    for found, content in rotated:
+        context.set_secret(found, content)
+    if rotated:
+        context.new_generation()
     return names
 
 
@@ -144,7 +160,7 @@ def drop_unused(context: Context, secret: ops.Secret, revision: int) -> None:
     """
     for relation in context.relations(ENDPOINT):
         secret_id = relation.data[context.charm.app].get(SECRET)
-        if not secret_id or _bare(secret_id) != _bare(secret.id or ""):
+        if not secret_id or bare(secret_id) != bare(secret.id or ""):
             continue
         inventory = mariadb.parse_inventory(run(context, mariadb.INVENTORY_SQL))
         keep = [
@@ -182,7 +198,7 @@ def _credentials(context: Context, client: Client) -> dict[str, str]:
     secret_id = client.relation.data[context.charm.app].get(SECRET)
     if not secret_id:
         return _content(client, 1)
-    content = context.own_secret(secret_id)
+    content = context.secret(secret_id)
     if content is None:
         # Making another one would lock the client out, for a fault that may pass.
         raise UnreadableError(f"the secret of relation {client.relation.id} cannot be read")
@@ -217,7 +233,3 @@ def _parse(user: str) -> mariadb.User | None:
         return mariadb.parse_user(user)
     except mariadb.InvalidError:
         return None
-
-
-def _bare(secret_id: str) -> str:
-    return secret_id.rpartition("/")[2].rpartition(":")[2]

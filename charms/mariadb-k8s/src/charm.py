@@ -26,6 +26,7 @@ from daybreak_charm import (
     Waiter,
     Waiting,
     online,
+    rotation,
     up,
 )
 
@@ -90,6 +91,8 @@ def prepared(context: Context) -> Outcome:
 
 def read(context: Context) -> Inputs | Waiting | Blocked:
     """Return what the options, the machine, the images and the relations say."""
+    if wrong := rotation.refused("rotation", str(context.config["rotation"])):
+        return wrong
     try:
         sizes = mariadb.sizes(
             memory_limit(context.container(SERVER)),
@@ -225,6 +228,8 @@ class MariadbCharm(DaybreakCharm):
         ports=lambda _: [mariadb.PORT],
         version=lambda inputs: inputs.version,
         hint=lambda inputs: inputs.refused,
+        # An error here is Juju's to retry: the database does not answer for now.
+        rotate=lambda charm, secret_id: accounts.rotate(charm.context, secret_id=secret_id),
     )
 
     def __init__(self, framework: ops.Framework):
@@ -249,6 +254,7 @@ class MariadbCharm(DaybreakCharm):
             event.fail("No related application has credentials here to rotate.")
             return
         event.set_results({"rotated": ",".join(rotated)})
+        self.again(event)
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -1,5 +1,6 @@
 """What a charm's functions see of the model: read once per dispatch, never stored."""
 
+import json
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -17,6 +18,13 @@ from daybreak_interfaces import NotReady, put
 if TYPE_CHECKING:
     from daybreak_charm.tls import Certificate
 
+APPLIED = "applied"
+"""Key in a unit's peer databag: digests of the secrets that its processes run with, by bare id."""
+GENERATION = "generation"
+"""Key in peer databags: a number that grows when a secret of the application is rotated."""
+ROTATION = "rotation"
+"""Key in the application's peer databag: rotation policies that were set, by bare id."""
+
 
 class Context:
     """One dispatch's view of the model.
@@ -30,6 +38,8 @@ class Context:
         needs: Value of each need that is open, by endpoint; a tuple for `many`.
         certificate: The unit's certificate, None before it has one.
         memo: For a charm's functions, to ask something expensive only once per dispatch.
+        changed: Whether a secret was written, or lived by for the first time, since the loop began:
+            then it runs once more.
     """
 
     def __init__(self, charm: ops.CharmBase, effects: Effects, *, peers: str = "peers"):
@@ -39,7 +49,11 @@ class Context:
         self.needs: dict[str, Any] = {}
         self.certificate: Certificate | None = None
         self.memo: dict[str, object] = {}
+        self.changed = False
         self._peers = peers
+        self._read: dict[str, dict[str, str] | None] = {}
+        self._ids: dict[str, str] = {}
+        self._made: dict[str, str] = {}
 
     @property
     def unit(self) -> str:
@@ -170,34 +184,111 @@ class Context:
         return [relation.data[unit] for unit in units]
 
     def secret(self, secret_id: str) -> Mapping[str, str] | None:
-        """Content of a secret; None when it is missing or not granted yet.
+        """Latest content of a secret, own or granted; None when it is missing or not granted yet.
 
-        It is that of the revision which this unit tracks: the latest when it is read first, and the
-        latest again after each secret-changed, in which the loop moves on before anything else. So
-        one call of a hook tool is enough.
+        Reading moves nothing: the unit keeps tracking the revision that its processes run with, and
+        `settle` moves on when they run with this one. So the owner's secret-remove means that
+        every unit has moved. Asked once per dispatch.
         """
-        try:
-            return self.charm.model.get_secret(id=secret_id).get_content()
-        except (ops.SecretNotFoundError, ops.ModelError):
-            return None
+        name = bare(secret_id)
+        if name not in self._read:
+            self._ids[name] = secret_id
+            try:
+                self._read[name] = self._get(secret_id, peek=True)
+            except (ops.SecretNotFoundError, ops.ModelError):
+                self._read[name] = None
+        return self._read[name]
 
-    def own_secret(self, secret_id: str) -> Mapping[str, str] | None:
-        """Latest content of a secret of the application; None when it cannot be read.
+    def set_secret(self, secret_id: str, content: Mapping[str, str]) -> None:
+        """Give a secret of the application or the unit its next revision.
 
-        The owner hears of no change, and a unit that led before tracks what it wrote then: a leader
-        that trusted its tracked revision could bring a credential back that was rotated out.
+        The loop runs once more after a dispatch that did this, so that this unit itself lives by
+        what it wrote: its owner hears of no change.
         """
-        try:
-            return self.charm.model.get_secret(id=secret_id).peek_content()
-        except (ops.SecretNotFoundError, ops.ModelError):
-            return None
+        self.charm.model.get_secret(id=secret_id).set_content(dict(content))
+        self._read[bare(secret_id)] = dict(content)
+        self.changed = True
 
-    def app_secret(self, key: str, content: Mapping[str, str] | None = None) -> str | None:
+    def rotates(self, policy: str, *secret_ids: str) -> None:
+        """Have Juju send secret-rotate for these secrets of the application (leader only).
+
+        Args:
+            policy: `never`, `hourly`, `daily`, `weekly`, `monthly`, `quarterly` or `yearly`.
+            secret_ids: Secrets that exist.
+        """
+        known: dict[str, str] = json.loads(self.peer_app.get(ROTATION, "{}"))
+        wanted = {bare(secret_id): policy for secret_id in secret_ids}
+        made = {key: self._made.get(key, "never") for key in wanted}
+        late = {key for key, value in wanted.items() if (made | known)[key] != value}
+        for secret_id in secret_ids:
+            if bare(secret_id) in late:
+                secret = self.charm.model.get_secret(id=secret_id)
+                secret.set_info(rotate=ops.SecretRotate(policy))
+        if (known | wanted) != known and (peers := self.peers):
+            put(peers.data[self.charm.app], {ROTATION: json.dumps(known | wanted, sort_keys=True)})
+
+    def settle(self) -> None:
+        """Say, to Juju and to the other units, that the processes run with the secrets that were read.
+
+        The digest of what this unit lives by is in its peer databag, by the secret's id: so a move
+        that a killed hook or a wait for the roll left open is found again. A unit that led before
+        follows the secrets that only a leader reads, too, or it would keep their old revisions.
+        """
+        bag = self.peer_unit
+        before: dict[str, str] = json.loads(bag.get(APPLIED, "{}"))
+        after = {
+            name: containers.digest(content)
+            for name, content in self._read.items()
+            if content is not None
+        }
+        late = {name for name, digest in after.items() if before.get(name) != digest}
+        unread = before.keys() - self._read.keys()
+        generation = self.peer_app.get(GENERATION, "")
+        if generation != bag.get(GENERATION, ""):
+            late |= unread
+        after |= {name: before[name] for name in unread}
+        for name in sorted(late):
+            try:
+                content = self._get(self._ids.get(name, f"secret:{name}"), refresh=True)
+            except (ops.SecretNotFoundError, ops.ModelError):
+                after.pop(name)
+                continue
+            if name in unread:
+                after[name] = containers.digest(content)
+        if after != before or late:
+            # What waits for the move of every unit may wait for this one alone.
+            self.changed = True
+            self.put_peer_unit(
+                **{APPLIED: json.dumps(after, sort_keys=True), GENERATION: generation or None}
+            )
+
+    def lagging(self, secret_id: str) -> list[str]:
+        """Units whose processes do not run with the latest content of a secret yet.
+
+        A planned unit that is not there yet counts as its application's name.
+        """
+        content, relation = self.secret(secret_id), self.peers
+        if relation is None or content is None:
+            return [self.app]
+        wanted = containers.digest(content)
+        bags: dict[str, Mapping[str, str]] = {u.name: relation.data[u] for u in relation.units}
+        bags[self.unit] = self.peer_unit
+        missing = [self.app] * (self.planned - len(bags))
+        return missing + sorted(
+            name
+            for name, bag in bags.items()
+            if json.loads(bag.get(APPLIED, "{}")).get(bare(secret_id)) != wanted
+        )
+
+    def app_secret(
+        self, key: str, content: Mapping[str, str] | None = None, *, rotate: str = "never"
+    ) -> str | None:
         """Id of a secret of the application, found by its id in the application's peer databag.
 
         Args:
             key: Key in the peer databag.
             content: What to make it with when it is missing; only the leader makes it.
+            rotate: Its first rotation policy; `rotates` follows later ones.
 
         Returns:
             The id, None when it is missing and was not made.
@@ -205,12 +296,15 @@ class Context:
         secret_id = self.peer_app.get(key)
         if secret_id or content is None or not self.leader or self.peers is None:
             return secret_id or None
-        secret = self.charm.app.add_secret(dict(content))
-        put(self.peers.data[self.charm.app], {key: secret.id})
-        return secret.id
+        return self._add(self.peers.data[self.charm.app], key, content, rotate).id
 
     def grant(
-        self, relation: ops.Relation, key: str, content: Mapping[str, str] | None
+        self,
+        relation: ops.Relation,
+        key: str,
+        content: Mapping[str, str] | None,
+        *,
+        rotate: str = "never",
     ) -> str | None:
         """A secret of the application for the other side of one relation (leader only).
 
@@ -222,6 +316,7 @@ class Context:
             relation: Who may read it.
             key: Key in the application's own databag of the relation.
             content: Wanted content; None only looks the id up. Same content makes no new revision.
+            rotate: Its first rotation policy; `rotates` follows later ones.
 
         Returns:
             The id, None when it is missing and was not made.
@@ -230,19 +325,39 @@ class Context:
         secret_id = bag.get(key)
         if content is None:
             return secret_id
-        if secret_id:
-            try:
-                secret = self.charm.model.get_secret(id=secret_id)
-                if secret.peek_content() != dict(content):
-                    secret.set_content(dict(content))
-            except (ops.SecretNotFoundError, ops.ModelError):
-                secret_id = None
-            else:
-                return secret_id
-        secret = self.charm.app.add_secret(dict(content))
+        if secret_id and (known := self.secret(secret_id)) is not None:
+            if known != dict(content):
+                self.set_secret(secret_id, content)
+                self.new_generation()
+            return secret_id
+        secret = self._add(bag, key, content, rotate)
         secret.grant(relation)
-        put(bag, {key: secret.id})
         return secret.id
+
+    def new_generation(self) -> None:
+        """Tell every unit that secrets of the application have a new revision (leader only)."""
+        count = int(self.peer_app.get(GENERATION) or 0) + 1
+        self.put_peer_app(**{GENERATION: str(count)})
+
+    def _add(
+        self, bag: "ops.RelationDataContent", key: str, content: Mapping[str, str], rotate: str
+    ) -> ops.Secret:
+        policy = None if rotate == "never" else ops.SecretRotate(rotate)
+        secret = self.charm.app.add_secret(dict(content), rotate=policy)
+        self._made[bare(secret.id or "")] = rotate
+        put(bag, {key: secret.id})
+        self._read[bare(secret.id or "")] = dict(content)
+        return secret
+
+    def _get(self, secret_id: str, *, peek: bool = False, refresh: bool = False) -> dict[str, str]:
+        # Model.get_secret reads the tracked revision first: a process more each time.
+        backend = self.charm.model._backend  # pyright: ignore[reportPrivateUsage]
+        return backend.secret_get(id=secret_id, peek=peek, refresh=refresh)
+
+
+def bare(secret_id: str) -> str:
+    """A secret's id without what stands in front of it; Juju and ops spell it in three ways."""
+    return secret_id.rpartition("/")[2].rpartition(":")[2]
 
 
 def _dashed(values: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import ops
 
     from daybreak_charm.context import Context
+    from daybreak_charm.loop import DaybreakCharm
     from daybreak_charm.outcome import Blocked, Outcome, Waiting
     from daybreak_charm.upgrade import Step
     from daybreak_interfaces import NotReady
@@ -280,6 +281,8 @@ class Description(Generic[I]):
         publish: Writes what is offered; runs when every gate is open, also for non-leaders. It may
             answer
             like a gate.
+        rotate: Makes the next generation of the application's secret with this id, which is due. The
+            loop runs after it.
         ports: TCP ports to open.
         version: Version of the workload for `juju status`.
         hint: Text beside the status active.
@@ -296,6 +299,7 @@ class Description(Generic[I]):
     tasks: "Callable[[Context, I], Sequence[Task]]" = _nothing
     after: "Callable[[Context, I], Outcome] | None" = None
     publish: "Callable[[Context, I], Outcome | None]" = _nothing
+    rotate: "Callable[[DaybreakCharm, str], object] | None" = None
     ports: Callable[[I], Sequence[int]] = _nothing
     version: Callable[[I], str] | None = None
     hint: Callable[[I], str] | None = None

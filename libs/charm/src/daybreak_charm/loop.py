@@ -60,6 +60,7 @@ class DaybreakCharm(ops.CharmBase):
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.secret_remove, self._on_secret_unused)
         framework.observe(self.on.secret_expired, self._on_secret_unused)
+        framework.observe(self.on.secret_rotate, self._on_secret_rotate)
         framework.observe(self.on.stop, self._on_going)
         framework.observe(self.on.remove, self._on_going)
         if "upgrade-status" in self.meta.actions:
@@ -77,10 +78,18 @@ class DaybreakCharm(ops.CharmBase):
         """The status that these answers mean, as a text."""
         return self._status(outcomes).message
 
+    def again(self, event: ops.EventBase) -> None:
+        """Run the loop in an event that it does not run on: after a rotation by an action, say."""
+        self._on_event(event)
+
+    def _on_secret_rotate(self, event: ops.SecretRotateEvent) -> None:
+        rotate = self.description.rotate
+        if rotate and not self.context.leaving:
+            rotate(self, event.secret.id or "")
+        self._on_event(event)
+
     def _on_event(self, event: ops.EventBase) -> None:
         try:
-            if isinstance(event, ops.SecretChangedEvent):
-                self._follow(event.secret)
             self._run()
         except pebble.ConnectionError as error:
             # The container has gone; pebble-ready follows when it is back.
@@ -93,14 +102,6 @@ class DaybreakCharm(ops.CharmBase):
             waiting = Waiting(f"{type(error).__name__}, see the log", RETRY)
             self._outcomes = [("loop", waiting)]
             self._arm(waiting)
-
-    @staticmethod
-    def _follow(secret: ops.Secret) -> None:
-        try:
-            secret.get_content(refresh=True)
-        except (ops.SecretNotFoundError, ops.ModelError):
-            # Withdrawn meanwhile: whoever reads it finds that out.
-            logger.info("a secret changed that cannot be read")
 
     def _on_secret_unused(self, event: ops.SecretRemoveEvent | ops.SecretExpiredEvent) -> None:
         event.remove_revision()
@@ -161,12 +162,13 @@ class DaybreakCharm(ops.CharmBase):
         try:
             last: Outcome = Ready()
             for _ in range(_ROUNDS):
+                self.context.changed = False
                 outcomes = self._evaluate()
                 self._outcomes = outcomes
                 if not self.context.acting:
                     return
                 last = outcomes[-1][1] if outcomes else Ready()
-                if not self._arm(last):
+                if not self._arm(last) and not self.context.changed:
                     break
             else:
                 self._arm_timer(last)
@@ -297,7 +299,7 @@ class DaybreakCharm(ops.CharmBase):
             if not isinstance(outcome, Ready):
                 return
         if context.acting:
-            roll.ask(context, wanted=False)
+            self._settle()
             published = what.publish(context, inputs)
             if isinstance(published, Waiting | Blocked):
                 found.append(("publish", published))
@@ -310,6 +312,13 @@ class DaybreakCharm(ops.CharmBase):
             if not isinstance(found[-1][1], Ready):
                 return
         found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
+
+    def _settle(self) -> None:
+        """The processes run with what was read: say so to whoever waits for it."""
+        roll.ask(self.context, wanted=False)
+        self.context.settle()
+        if self.description.tls:
+            tls.confirm(self.context, self.description.tls)
 
     # --- its parts --------------------------------------------------------------------------
 

@@ -1,10 +1,8 @@
 """A unit's private key, signing request and certificate.
 
-The key lives in a secret of the unit; its id, the names that the request carries and the time of
-renewal are
-in the unit's peer databag, so that an ordinary hook parses no certificate (importing
-`cryptography` costs
-more than the rest of such a hook).
+Each request has a key of its own, in a secret of the unit; the secret's id, the names that the
+request carries and the time of renewal are in the unit's peer databag, so that an ordinary hook
+parses no certificate (importing `cryptography` costs more than the rest of such a hook).
 """
 
 import hashlib
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiting
-from daybreak_interfaces import NotReady, tls_certificates
+from daybreak_interfaces import tls_certificates
 
 if TYPE_CHECKING:
     import ops
@@ -33,12 +31,14 @@ class Certificate:
     Attributes:
         key: PEM of the private key; kept out of `repr`.
         certificate: PEM of the certificate followed by its chain.
-        ca: PEM of the CA and its chain, what a client must trust.
+        ca: PEM of the CA and its chain, what a client must trust; two CAs while one follows the other.
+        fingerprint: What the provider knows the answer by.
     """
 
     key: str = field(repr=False)
     certificate: str = field(repr=False)
     ca: str = field(repr=False)
+    fingerprint: str = ""
 
 
 def new_key() -> str:
@@ -104,23 +104,36 @@ def request(context: "Context", tls: "Tls") -> None:
     stamp = _digest(json.dumps([names, addresses]))
     bag = relation.data[context.charm.unit]
     requests = tls_certificates.read_requests(bag)
-    issued = {c.csr for c in tls_certificates.read_certificates(context.remote_app(relation))}
+    answers = tls_certificates.read_certificates(context.remote_app(relation))
+    valid = {c.csr for c in answers if not c.revoked}
+    keys = _keys(context, state)
+    current = requests[0].csr if requests else ""
     due = context.effects.now() >= float(state.get("renew", "inf"))
-    if requests and state.get("stamp") == stamp and not due:
-        if len(requests) > 1 and requests[0].csr in issued:
+    withdrawn = any(c.revoked and c.csr == current for c in answers)
+    if _key_name(current) in keys and state.get("stamp") == stamp and not (due or withdrawn):
+        if len(requests) > 1 and current in valid:
             # The new one is there; only now the provider may forget the old one.
             tls_certificates.write_requests(bag, requests[:1])
+            context.set_secret(state["key"], {_key_name(current): keys[_key_name(current)]})
         return
-    key = _key(context, state) or _make_key(context, state)
+    key = new_key()
     csr = new_csr(key, context.unit.replace("/", "-"), names, addresses)
-    state = {"key": state["key"], "stamp": stamp}
-    _put_state(context, tls, state)
-    kept = [r for r in requests if r.csr in issued][:1]
+    answered = {c.csr for c in answers}
+    kept = [r for r in requests if r.csr in answered and _key_name(r.csr) in keys][:1]
+    content = {_key_name(r.csr): keys[_key_name(r.csr)] for r in kept} | {_key_name(csr): key}
+    if keys:
+        context.set_secret(state["key"], content)
+    else:
+        state["key"] = context.charm.unit.add_secret(content).id or ""
+    _put_state(context, tls, {"key": state["key"], "stamp": stamp})
     tls_certificates.write_requests(bag, [tls_certificates.Request(csr), *kept])
 
 
 def gate(context: "Context", tls: "Tls") -> Outcome:
-    """Whether the unit has a certificate; puts it into the context."""
+    """Whether the unit has a certificate; puts it into the context.
+
+    One that was withdrawn serves until the next is there.
+    """
     relation = _relation(context, tls)
     if relation is None:
         if not tls.required:
@@ -129,16 +142,16 @@ def gate(context: "Context", tls: "Tls") -> Outcome:
             f"no certificate: relation {tls.endpoint} is missing",
             f"juju integrate {context.app}:{tls.endpoint} <certificates>",
         )
-    answer: tls_certificates.Certificate | NotReady = NotReady("no certificate requested yet")
-    for item in tls_certificates.read_requests(relation.data[context.charm.unit]):
-        answer = tls_certificates.read_certificate(context.remote_app(relation), item.csr)
-        if not isinstance(answer, NotReady):
-            break
-    if isinstance(answer, NotReady):
-        return Waiting(f"{tls.endpoint}: {answer.why}", f"{tls.endpoint}-relation-changed")
     state = _state(context, tls)
-    key = _key(context, state)
-    if key is None:
+    answers = {c.csr: c for c in tls_certificates.read_certificates(context.remote_app(relation))}
+    asked = tls_certificates.read_requests(relation.data[context.charm.unit])
+    found = sorted((answers[r.csr] for r in asked if r.csr in answers), key=lambda c: c.revoked)
+    if not found:
+        why = "it has not been issued yet" if asked else "none was requested yet"
+        return Waiting(f"{tls.endpoint}: {why}", f"{tls.endpoint}-relation-changed")
+    keys = _keys(context, state)
+    answer = next((c for c in found if _key_name(c.csr) in keys), None)
+    if answer is None:
         return Waiting("the private key cannot be read", "update-status")
     if context.acting:
         seen = _digest(answer.certificate)
@@ -148,11 +161,20 @@ def gate(context: "Context", tls: "Tls") -> Outcome:
     chain = [pem for pem in answer.chain if pem != answer.certificate]
     anchors = list(dict.fromkeys([answer.ca, *chain]))
     context.certificate = Certificate(
-        key=key.strip() + "\n",
+        key=keys[_key_name(answer.csr)].strip() + "\n",
         certificate="\n".join([answer.certificate, *chain]) + "\n",
         ca="\n".join(anchors) + "\n",
+        fingerprint=answer.fingerprint,
     )
     return Ready()
+
+
+def confirm(context: "Context", tls: "Tls") -> None:
+    """Tell the provider that the processes run with the certificate: a change of its CA waits for it."""
+    relation = _relation(context, tls)
+    if relation is not None and context.certificate is not None:
+        bag = relation.data[context.charm.unit]
+        tls_certificates.write_applied(bag, context.certificate.fingerprint)
 
 
 def _is_address(name: str) -> bool:
@@ -182,14 +204,11 @@ def _put_state(context: "Context", tls: "Tls", state: Mapping[str, str]) -> None
     context.put_peer_unit(**{f"tls-{tls.endpoint}": json.dumps(state, sort_keys=True)})
 
 
-def _key(context: "Context", state: Mapping[str, str]) -> str | None:
+def _key_name(csr: str) -> str:
+    """Name of a request's private key in the unit's secret."""
+    return f"key-{_digest(csr)}"
+
+
+def _keys(context: "Context", state: Mapping[str, str]) -> Mapping[str, str]:
     secret_id = state.get("key")
-    content = context.secret(secret_id) if secret_id else None
-    return content.get("private-key") if content else None
-
-
-def _make_key(context: "Context", state: dict[str, str]) -> str:
-    key = new_key()
-    secret = context.charm.unit.add_secret({"private-key": key})
-    state["key"] = secret.id or ""
-    return key
+    return (context.secret(secret_id) if secret_id else None) or {}

@@ -6,6 +6,7 @@ its application databag and is matched by the text of the request. Private keys 
 relation.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ class Certificate:
     ca: str
     chain: tuple[str, ...] = ()
     revoked: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what a server shows and a client trusts, by which both sides mean this answer."""
+        pems = "\n".join([self.certificate.strip(), self.ca.strip(), *map(str.strip, self.chain)])
+        return hashlib.sha256(pems.encode()).hexdigest()[:20]
 
 
 def write_requests(bag: WritableBag, requests: Iterable[Request]) -> None:
@@ -114,3 +121,16 @@ def read_certificate(app_bag: Bag, csr: str) -> Certificate | NotReady:
         if cert.csr == csr.strip():
             return NotReady("the certificate was revoked") if cert.revoked else cert
     return NotReady("the certificate has not been issued yet")
+
+
+def write_applied(unit_bag: WritableBag, fingerprint: str) -> None:
+    """Say that the unit's processes run with an answer.
+
+    This key is our own: it lets a provider change its CA step by step. Others leave it out.
+    """
+    put(unit_bag, {"applied": fingerprint})
+
+
+def read_applied(unit_bag: Bag) -> str | None:
+    """Fingerprint of the answer that a unit runs with; None of one that says nothing about it."""
+    return unit_bag.get("applied") or None
