@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import ops
 from ops import pebble
 
-from daybreak_charm import containers
+from daybreak_charm import containers, drain
 from daybreak_charm.outcome import Waiter, Waiting
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 IN_HOOK = 20.0
 """Seconds that the hook itself follows a program: an ordinary one is over in 3 to 10."""
 STEP = 0.2
-FOLDER = f"{containers.RUN}/once"
+FOLDER = f"{drain.RUN}/once"
 LAYER = "daybreak-once"
 TEXT = 160
 """Characters of a program's words that fit a status."""
