@@ -122,6 +122,13 @@ def test_who_is_still_waited_for_follows_the_number_of_units() -> None:
     [
         ([], "it said nothing"),
         (["a", "b", ""], "b"),
+        (
+            [
+                *("| Check: Roles |", "| Result: Success |", "| Details: None |", "+---+"),
+                *("| Check: Policies  |", "| Result: Failure  |", "| Details: a.json is JSON |"),
+            ],
+            "Check: Policies Details: a.json is JSON",
+        ),
         (["DBError: (1114, \"The table 'x' is full\")", "see http://"], "1114"),
     ],
 )
@@ -318,7 +325,8 @@ def test_a_database_ahead_of_the_code(cloud: Cloud) -> None:
 
 def test_a_check_that_refuses_changes_nothing(cloud: Cloud) -> None:
     cloud.stands(IDLE, "h1")
-    cloud.codes["check-echo"] = (2, "Roles are not immutable: admin (FAILURE)")
+    words = "| Check: Roles |\n| Result: Failure |\n| Details: Roles are not immutable: admin |\n"
+    cloud.codes["check-echo"] = (2, words)
     out = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
     assert isinstance(out.unit_status, testing.BlockedStatus)
     assert "Roles are not immutable" in out.unit_status.message

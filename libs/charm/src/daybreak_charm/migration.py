@@ -171,7 +171,7 @@ def report(context: "Context", schema: "Schema", place: str, wanted: str) -> dic
 def _refused(record: Record, wanted: str, units: Mapping[str, str]) -> str:
     """Why a release cannot be gone to now; what only the image knows is not asked."""
     decision = upgrade.decide(wanted, "equal", record, units.values())
-    return f"{decision.why}: {decision.remedy}" if isinstance(decision, Refuse) else ""
+    return decision.why if isinstance(decision, Refuse) else ""
 
 
 def _phase(record: Record, late: list[str]) -> str:

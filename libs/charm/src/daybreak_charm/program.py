@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, drain
+from daybreak_charm import containers
 from daybreak_charm.outcome import Waiter, Waiting
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 IN_HOOK = 20.0
 """Seconds that the hook itself follows a program: an ordinary one is over in 3 to 10."""
 STEP = 0.2
-FOLDER = f"{drain.RUN}/once"
+PAUSE = 8.0
+"""Seconds before a program that failed is tried again; a little less than the timer of a retry."""
+FOLDER = f"{containers.RUN}/once"
 LAYER = "daybreak-once"
 TEXT = 160
 """Characters of a program's words that fit a status."""
@@ -60,10 +62,12 @@ class Ended:
     Attributes:
         code: Exit code.
         said: Its last line, cut to what fits a status.
+        at: When, in seconds since the epoch.
     """
 
     code: int
     said: str
+    at: float = 0.0
 
 
 def run(
@@ -71,8 +75,8 @@ def run(
 ) -> Ended | Waiting:
     """Start a program, or go on following the one that runs.
 
-    The result is handed out once; a further call starts the program again, so it must be safe to
-    repeat.
+    A success is handed out once; a further call starts the program again, so it must be safe to
+    repeat. A failure is handed out for `PAUSE` seconds, however many events come meanwhile.
 
     Args:
         context: This dispatch.
@@ -81,6 +85,8 @@ def run(
         doing: What the unit does meanwhile, for its status.
     """
     ended = _collect(container, program)
+    if ended and ended.code and context.effects.now() - ended.at > PAUSE:
+        ended = None
     if ended is None and not _runs(container, program.name):
         context.charm.unit.status = ops.MaintenanceStatus(doing)
         _launch(container, program)
@@ -102,6 +108,7 @@ def run(
 
 
 def _launch(container: ops.Container, program: Program) -> None:
+    container.remove_path(f"{FOLDER}/{program.name}.code", recursive=True)
     container.make_dir(FOLDER, make_parents=True, user=program.user, group=program.user)
     value: pebble.ServiceDict = {
         "override": "replace",
@@ -125,24 +132,30 @@ def _launch(container: ops.Container, program: Program) -> None:
 
 
 def _collect(container: ops.Container, program: Program) -> Ended | None:
-    """Take the result, if there is one."""
+    """The result, if there is one; a success is removed with its reading."""
     path = f"{FOLDER}/{program.name}"
     try:
-        code = containers.read_text(container, f"{path}.code")
+        code = int(containers.read_text(container, f"{path}.code").strip() or "-1")
+        at = container.list_files(f"{path}.code", itself=True)[0].last_modified.timestamp()
     except pebble.PathError:
         return None
-    container.remove_path(f"{path}.code")
+    if code == 0:
+        container.remove_path(f"{path}.code")
     try:
         said = last_words(containers.read_text(container, f"{path}.log").splitlines())
     except (pebble.PathError, UnicodeDecodeError):
         said = ""
-    return Ended(int(code.strip() or "-1"), said)
+    return Ended(code, said, at)
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """The line that says most about an end: the last error of a traceback, else the last one."""
-    told = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in told if "Error" in line or "ERROR" in line or "FAIL" in line.upper()]
+    """What says most about an end: the check that failed, the last error of a traceback, a last line."""
+    told = [text for line in lines if (text := line.strip("|+- \t"))]
+    errors = [line for line in told if "Error" in line or "ERROR" in line]
+    # oslo.upgradecheck's table names check, result and details in lines of their own.
+    refused = [n for n, line in enumerate(told) if line == "Result: Failure" and n]
+    if refused:
+        errors = [" ".join(told[refused[0] - 1 : refused[0] + 3 : 2])]
     text = (errors or told or ["it said nothing"])[-1]
     return text if len(text) <= TEXT else f"{text[: TEXT - 3]}..."
 
