@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from daybreak import places, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 Answer = tuple[int, str, str]
 
@@ -48,7 +48,7 @@ class Programs:
         self.known.setdefault(argv, []).append(answer)
 
     def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        words = tuple(self._short(word) for word in argv)
+        words = tuple(self._short(word) for word in self._parameters(argv))
         with self.lock:
             self.calls.append(words)
             self.environments.append(dict(options.get("env") or {}))
@@ -64,6 +64,15 @@ class Programs:
         if options.get("check") and code:
             raise subprocess.CalledProcessError(code, list(argv), stdout, stderr)
         return subprocess.CompletedProcess(list(argv), code, stdout, stderr)
+
+    @staticmethod
+    def _parameters(argv: Sequence[str]) -> list[str]:
+        """Put the content of an action's parameters in the place of their temporary file."""
+        words = [str(word) for word in argv]
+        if "--params" in words:
+            place = words.index("--params") + 1
+            words[place] = Path(words[place]).read_text().strip()
+        return words
 
     def _short(self, word: str) -> str:
         """Turn paths into names, so that tests read like command lines."""

@@ -458,7 +458,9 @@ def test_purge_is_refused_while_others_use_the_images(
     assert instance.exists
 
 
-@pytest.mark.parametrize("command", ["bootstrap", "status", "env", "openrc", "destroy"])
+@pytest.mark.parametrize(
+    "command", ["bootstrap", "status", "env", "openrc", "scale", "plan", "upgrade", "destroy"]
+)
 def test_every_help_has_examples(command: str, capsys):
     with pytest.raises(SystemExit) as caught:
         __main__.main([command, "--help"])

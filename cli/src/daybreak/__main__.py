@@ -95,6 +95,50 @@ Examples:
   daybreak destroy --yes --purge      no question, and nothing stays but the checkout
 """
 
+_SCALE = """\
+Give an application a number of units, and wait until they serve. Units that are removed finish
+their requests first. An application that is on its way to another release is not scaled.
+"""
+
+_SCALE_EPILOG = """\
+Examples:
+  daybreak scale keystone 3
+  daybreak scale gateway 2
+  daybreak scale keystone 1
+"""
+
+_PLAN = """\
+Show the steps of a change, the impact of each on users, and what is owed of it; changes nothing.
+Without --to: what is left of an upgrade that was begun.
+"""
+
+_PLAN_EPILOG = """\
+Examples:
+  daybreak plan upgrade keystone --to 2026.1
+  daybreak plan upgrade --to 2026.1             every service, in its order
+  daybreak plan upgrade keystone                how far it is
+
+Impact: none: users notice nothing; minor: slower, or a retry; major: an outage.
+"""
+
+_UPGRADE = """\
+Bring services to another OpenStack release while they serve: look whether that is possible, build
+the image, refresh the charm, and follow what the charm does: its first new unit asks the new
+release's own upgrade check and expands the schema before it serves, the units are replaced one by
+one, the last one contracts the schema. A lone unit gets a second one for the time of the change.
+
+Interrupted or failed, it goes on where it was when it is run again; the charm goes on without it,
+too. Until the last unit is replaced, the release before is the way back: --to that.
+"""
+
+_UPGRADE_EPILOG = """\
+Examples:
+  daybreak upgrade keystone --to 2026.1 --dry-run     the plan, changing nothing
+  daybreak upgrade keystone --to 2026.1
+  daybreak upgrade keystone --to 2025.1               back, before the contract
+  daybreak upgrade --to 2026.1                        every service, in its order
+"""
+
 
 def _help_format(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
@@ -136,6 +180,32 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "env", "print PATH for a shell", _ENV, _ENV_EPILOG)
     _add_format(_add(commands, "openrc", "print the account for a shell", _OPENRC, _OPENRC_EPILOG))
 
+    scaled = _add(commands, "scale", "give an application more or fewer units", _SCALE,
+                  _SCALE_EPILOG)  # fmt: skip
+    scaled.add_argument("application", metavar="APP")
+    scaled.add_argument("units", metavar="N", type=int, help="number of units")
+    _add_timeout(scaled)
+    _add_format(scaled)
+
+    planned = _add(commands, "plan", "show the steps of a change", _PLAN, _PLAN_EPILOG)
+    planned.add_argument("change", choices=("upgrade",), help="the change to plan")
+    planned.add_argument("application", metavar="APP", nargs="?", help="one service (default: all)")
+    planned.add_argument("--to", metavar="RELEASE", help="OpenStack release, such as 2026.1")
+    _add_format(planned)
+
+    upgraded = _add(commands, "upgrade", "go to another release", _UPGRADE, _UPGRADE_EPILOG)
+    upgraded.add_argument(
+        "application", metavar="APP", nargs="?", help="one service (default: all)"
+    )
+    upgraded.add_argument(
+        "--to", metavar="RELEASE", required=True, help="OpenStack release, such as 2026.1"
+    )
+    upgraded.add_argument(
+        "--dry-run", action="store_true", help="print the plan, and change nothing"
+    )
+    _add_timeout(upgraded)
+    _add_format(upgraded)
+
     destroy = _add(commands, "destroy", "remove a cloud", _DESTROY, _DESTROY_EPILOG)
     destroy.add_argument("--yes", action="store_true", help="do not ask")
     destroy.add_argument(
@@ -172,6 +242,16 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=1800.0,
+        help="how long to follow it (default: 1800); the cloud goes on without",
+    )
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if value <= 0:
@@ -192,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return trouble.exit_code
     except KeyboardInterrupt:
         text = "daybreak: interrupted"
-        if options.command in ("bootstrap", "destroy"):
+        if options.command in ("bootstrap", "destroy", "upgrade", "scale"):
             text += f"; run `daybreak {options.command}` again to go on from here"
         print(text, file=sys.stderr)
         return 130
@@ -344,6 +424,74 @@ def _destroy(options: argparse.Namespace, instance: Instance) -> int:
     return 0
 
 
+def _work(options: argparse.Namespace, instance: Instance) -> Any:
+    from . import upgrading
+
+    timeout = getattr(options, "timeout", 0.0)
+    home = places.home(os.environ)
+    return upgrading.Work(instance, home, output.reporter(options.format), timeout)
+
+
+def _scale(options: argparse.Namespace, instance: Instance) -> int:
+    from . import upgrading
+
+    work = _work(options, instance)
+    upgrading.scale(work, options.application, options.units)
+    if options.format == "json":
+        _print_json({"steps": [dataclasses.asdict(step) for step in work.steps]})
+    return 0
+
+
+def _plan(options: argparse.Namespace, instance: Instance) -> int:
+    from . import upgrading
+
+    plans = upgrading.plan(_work(options, instance), options.application, options.to)
+    if options.format == "json":
+        _print_json({"plans": [dataclasses.asdict(plan) for plan in plans]})
+    else:
+        print("\n\n".join(_plan_text(plan) for plan in plans))
+    return 0
+
+
+def _plan_text(plan: Any) -> str:
+    units = f"{plan.scale} unit{'s' if plan.scale > 1 else ''}"
+    if plan.way == "none":
+        return f"{plan.application} runs {plan.to} with {units}; nothing is owed."
+    word = "back to" if plan.way == "back" else "to"
+    lines = [f"{plan.application}: {word} {plan.to} from {plan.running or 'unknown'}, {units}"]
+    if plan.way == "back":
+        lines[0] = f"{plan.application}: back to {plan.to}, {units}"
+    rows = [(step.name, step.impact, step.owed, step.what) for step in plan.steps]
+    if plan.doubled:
+        rows.insert(0, ("double", "none", "yes", "add a second unit for the time of the change"))
+        rows.append(("undouble", "none", "yes", "remove it again"))
+    lines += ["", output.table(("step", "impact", "owed", "what"), rows)]
+    commands = [(step.name, step.command) for step in plan.steps if step.command]
+    if commands:
+        lines += ["", "Commands, run by the charm in the new image:"]
+        lines += [f"  {name:<9} {command}" for name, command in commands]
+    return "\n".join(lines)
+
+
+def _upgrade(options: argparse.Namespace, instance: Instance) -> int:
+    from . import upgrading
+
+    if options.dry_run:
+        code = _plan(options, instance)
+        if options.format == "text":
+            print("\nNothing was changed.")
+        return code
+    work = _work(options, instance)
+    plans = upgrading.upgrade(work, options.application, options.to)
+    if options.format == "json":
+        report = {
+            "plans": [dataclasses.asdict(plan) for plan in plans],
+            "steps": [dataclasses.asdict(step) for step in work.steps],
+        }
+        _print_json(report)
+    return 0
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
@@ -353,6 +501,9 @@ _COMMANDS = {
     "status": _status,
     "env": _env,
     "openrc": _openrc,
+    "scale": _scale,
+    "plan": _plan,
+    "upgrade": _upgrade,
     "destroy": _destroy,
 }
 

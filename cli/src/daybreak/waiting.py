@@ -86,17 +86,20 @@ def progress(status: Status, expected: Iterable[str] = ()) -> Progress:
 
 
 def _application(name: str, app: AppStatus) -> Iterable[UnitView]:
+    wanted = app.scale if app.scale is not None else 1
     units = [
         UnitView(
             unit_name,
-            unit.workload_status.current or "unknown",
+            # The highest numbers go; they serve until their last request is answered.
+            (unit.workload_status.current or "unknown")
+            if _ordinal(unit_name)[1] < wanted
+            else "leaving",
             unit.workload_status.message or "",
             unit.juju_status.message or unit.juju_status.current or "",
         )
         for unit_name, unit in sorted(app.units.items(), key=lambda item: _ordinal(item[0]))
     ]
     yield from units
-    wanted = app.scale if app.scale is not None else 1
     if len(units) < wanted:
         missing = wanted - len(units)
         yield UnitView(name, "waiting", f"{missing} of {wanted} units not started yet", "")

@@ -1,0 +1,454 @@
+"""Releases and numbers of units: changed while the cloud serves, each step skipped when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import jubilant
+
+from . import cloud, releases, tools, waiting
+from .bootstrap import POLL_SECONDS, Clock, Done
+from .bundles import IMAGE_PREFIX
+from .errors import DaybreakError, UsageError
+from .places import MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jubilant.statustypes import Status
+
+    from .output import Reporter
+    from .places import Home, Instance
+    from .releases import Plan, Report
+
+ASK_SECONDS = 5.0
+"""Between two actions that ask a charm how far it is; the status in between costs it nothing."""
+BLOCKED_SECONDS = 20.0
+UNIT_SECONDS = 300.0
+"""How long one unit may be away before the operator is told."""
+STILL_SECONDS = 180.0
+"""How long everything may be active without the upgrade going on."""
+
+
+@dataclass
+class Work:
+    """One change of a cloud: where, and what it has done so far."""
+
+    instance: Instance
+    home: Home
+    report: Reporter
+    timeout: float = 1800.0
+    clock: Clock = field(default_factory=Clock)
+    steps: list[Done] = field(default_factory=list[Done])
+
+    @property
+    def juju(self) -> jubilant.Juju:
+        """The cloud's model."""
+        return jubilant.Juju(model=MODEL, cli_binary=self.home.program("juju"))
+
+    def status(self) -> Status:
+        """Return the model's status.
+
+        Raises:
+            DaybreakError: There is no such instance, or its engine does not answer.
+        """
+        cloud.require(self.instance)
+        try:
+            return self.juju.status()
+        except jubilant.CLIError as error:
+            raise DaybreakError(
+                "the cloud's status cannot be read",
+                details=tuple((error.stderr or "").strip().splitlines()),
+                remedy="See `daybreak status`.",
+            ) from error
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[list[str]]:
+        """Report a step; its body appends the detail, and the mark before it if it is not `done`."""
+        self.report.begin(title)
+        begun = self.clock.now()
+        said: list[str] = []
+        try:
+            yield said
+        except BaseException:
+            self.report.end("failed", title, "", self.clock.now() - begun)
+            raise
+        mark, detail = (said[0], said[-1]) if len(said) > 1 else ("done", "".join(said))
+        seconds = self.clock.now() - begun
+        self.steps.append(Done(title, mark, detail, seconds))
+        self.report.end(mark, title, detail, seconds)
+
+
+def count(units: int) -> str:
+    """A number of units, in words."""
+    return f"{units} unit" if units == 1 else f"{units} units"
+
+
+def plan(work: Work, application: str | None, to: str | None) -> tuple[Plan, ...]:
+    """Return the plan of each application, in the order of the services.
+
+    Raises:
+        DaybreakError: A release is refused, or the cloud cannot be asked.
+    """
+    status = work.status()
+    return tuple(
+        _plan(work, status, name, to)[0]
+        for name in releases.charms_with_releases(status, application)
+    )
+
+
+def _plan(work: Work, status: Status, name: str, to: str | None) -> tuple[Plan, Report]:
+    app = releases.there(status, name)
+    report = releases.ask(work.juju, status, name, to or "")
+    if report.refused:
+        raise DaybreakError(
+            f"{name} cannot be brought to {to}: {report.refused}",
+            remedy="Nothing was changed. Where it stands: daybreak plan upgrade " + name,
+        )
+    path = releases.archive(work.home, app.charm_name)
+    described = releases.metadata(path)
+    return releases.make_plan(name, app, report, to or report.target, described, path), report
+
+
+def upgrade(work: Work, application: str | None, to: str) -> tuple[Plan, ...]:
+    """Bring one application, or all in their order, to a release.
+
+    Raises:
+        DaybreakError: It is refused, or cannot go on; says how to go on or back.
+    """
+    status = work.status()
+    with _alone(work.instance):
+        return tuple(
+            _upgrade(work, name, to) for name in releases.charms_with_releases(status, application)
+        )
+
+
+def _upgrade(work: Work, name: str, to: str) -> Plan:
+    with work.step(f"Look at {name}") as said:
+        status = work.status()
+        charm = releases.there(status, name).charm_name
+        tools.pack_charms(work.home, (charm,), work.report.line)
+        made, report = _plan(work, status, name, to)
+        have = releases.attached(work.juju, name)
+        there = made.images.items() <= have.items() if have else report.target == to
+        if made.way == "none" and there:
+            said += ["there", f"{name} runs {to}, nothing is owed"]
+        else:
+            _preflight(work, status, made, resumes=there)
+            way = f"back to {to}" if made.way == "back" else f"{made.running} -> {to}"
+            said.append(f"{way}, {count(made.scale)}")
+    memory = _Memory(work.instance, name)
+    if made.way != "none" or not there:
+        _images(work, made)
+        lone = memory.read() or (made.scale if made.doubled else None)
+        if lone is not None and made.scale == lone:
+            memory.write(lone)
+            with work.step("Add a unit") as said:
+                set_scale(work, name, lone + 1)
+                said.append(f"the lone unit of {name} is not to be missed while it is replaced")
+        with work.step("Refresh") as said:
+            if there:
+                said += ["there", ", ".join(made.images.values())]
+            else:
+                _refresh(work, made)
+                said.append(", ".join(made.images.values()))
+        with work.step(f"Go to {to}") as said:
+            said.append(_follow(work, made, to))
+    back = memory.read()
+    if back is not None:
+        with work.step("Remove the added unit") as said:
+            set_scale(work, name, back)
+            memory.forget()
+            said.append(f"{name} has {count(back)} again")
+    return made
+
+
+def _preflight(work: Work, status: Status, made: Plan, *, resumes: bool) -> None:
+    """Refuse what would leave the cloud worse off than it is; one that resumes is let go on."""
+    name = made.application
+    if not made.images:
+        raise DaybreakError(
+            f"the charm of {name} names no image of a release",
+            remedy=f"Pack it from this checkout: {made.archive}",
+        )
+    if not resumes and made.way == "forward":
+        ill = _own(status, name).waiting
+        if ill:
+            raise DaybreakError(
+                f"{name} is not well, so nothing is changed",
+                details=tuple(f"{u.name}: {u.state}: {u.message}" for u in ill),
+                remedy="Mend it first. `juju debug-log` shows what the charm says.",
+            )
+    trusted = work.juju.cli("config", name, "trust").strip()
+    if trusted != "true":
+        raise DaybreakError(
+            f"{name} is not trusted, so it cannot hold the next unit back until one is online",
+            remedy=f"juju trust {name} --scope cluster",
+        )
+
+
+def _own(status: Status, application: str) -> waiting.Progress:
+    """The view of one application."""
+    units = waiting.progress(status, (application,)).units
+    return waiting.Progress(tuple(u for u in units if u.name.partition("/")[0] == application))
+
+
+def _images(work: Work, made: Plan) -> None:
+    wanted = tuple(image for image in made.images.values() if image.startswith(IMAGE_PREFIX))
+    if not wanted:
+        return
+    with work.step("Build images") as said:
+        if tools.missing_images(work.home, wanted):
+            built = tools.build_images(work.home, wanted, work.report.line)
+            said.append(f"{built} built")
+        else:
+            said += ["there", ", ".join(image.rpartition("/")[2] for image in wanted)]
+
+
+def _refresh(work: Work, made: Plan) -> None:
+    try:
+        work.juju.refresh(made.application, path=made.archive, resources=dict(made.images))
+    except jubilant.CLIError as error:
+        raise DaybreakError(
+            f"{made.application} could not be refreshed",
+            details=tuple((error.stderr or "").strip().splitlines()),
+            remedy="Nothing was changed. Correct what the lines above name, and run it again.",
+        ) from error
+
+
+def _follow(work: Work, made: Plan, to: str) -> str:
+    """Show what happens until every unit serves with the release and nothing is owed."""
+    name = made.application
+    started = work.clock.now()
+    asked = started
+    away: dict[str, float] = {}
+    before: waiting.Progress | None = None
+    moved = started
+    phase = ""
+    while True:
+        status = _try_status(work)
+        now = work.clock.now()
+        if status is not None:
+            seen = _own(status, name)
+            changed = waiting.changes(before, seen)
+            work.report.progress(seen, changed, now - started)
+            if changed:
+                moved = now
+            before = seen
+            away = {u.name: away.get(u.name, now) for u in seen.waiting}
+            _complain_if_stuck(made, seen, away, now)
+            # An action waits for hooks, so it is asked only when all is quiet, or the phase may have changed.
+            if seen.settled and (now - asked >= ASK_SECONDS or changed):
+                asked = now
+                report = _try_ask(work, status, name)
+                if report is not None and report.reached(to):
+                    return _said(report, made)
+                if report is not None and report.phase != phase:
+                    phase, moved = report.phase, now
+                    work.report.line(_phase_line(report))
+            if seen.settled and now - moved > STILL_SECONDS:
+                raise _stands_still(made, seen, f"nothing has changed for {STILL_SECONDS:.0f} s")
+        if now - started > work.timeout:
+            seen = before or waiting.Progress(())
+            raise _stands_still(made, seen, f"it is not over after {work.timeout:.0f} s")
+        work.clock.sleep(POLL_SECONDS)
+
+
+def _try_status(work: Work) -> Status | None:
+    try:
+        return work.juju.status()
+    except jubilant.CLIError:
+        return None  # the controller is away for a moment; the roll needs none of it
+
+
+def _try_ask(work: Work, status: Status, name: str) -> Report | None:
+    try:
+        return releases.ask(work.juju, status, name)
+    except DaybreakError:
+        return None  # the unit went into its turn meanwhile
+
+
+def _phase_line(report: Report) -> str:
+    left = [unit for unit, release in report.planned_units().items() if release != report.target]
+    if report.phase in ("expand", "roll") and left:
+        return f"{report.phase}: still to come: {', '.join(sorted(left, reverse=True))}"
+    return f"{report.phase or 'done'}: all units serve with {report.target}"
+
+
+def _said(report: Report, made: Plan) -> str:
+    text = f"{count(report.planned)} of {made.application} serve with {made.to}"
+    if made.way == "back" and report.phase == "roll":
+        text += f"; the schema stays expanded for {report.target}, which does no harm"
+    return text
+
+
+def _complain_if_stuck(
+    made: Plan, seen: waiting.Progress, away: dict[str, float], now: float
+) -> None:
+    for unit in seen.waiting:
+        since = now - away[unit.name]
+        if unit.needs_hand and since > BLOCKED_SECONDS:
+            raise _stands_still(made, seen, f"{unit.name} waits for you")
+        if since > UNIT_SECONDS:
+            raise _stands_still(made, seen, f"{unit.name} has been away for {since:.0f} s")
+
+
+def _stands_still(made: Plan, seen: waiting.Progress, why: str) -> DaybreakError:
+    lines = [f"{u.name}: {u.state}: {u.message}" for u in seen.units]
+    remedy = (
+        "Units that are active go on serving. When the cause is gone the charm goes on by itself;"
+        f"\nfollow it: daybreak upgrade {made.application} --to {made.to}"
+    )
+    if made.way == "forward" and made.running and made.running != made.to:
+        remedy += (
+            f"\ngo back (before the contract): daybreak upgrade {made.application}"
+            f" --to {made.running}"
+        )
+    return DaybreakError(
+        f"the upgrade of {made.application} to {made.to} does not go on: {why}",
+        details=tuple(lines),
+        remedy=remedy,
+    )
+
+
+# --- numbers of units -------------------------------------------------------------------------
+
+
+def scale(work: Work, application: str, units: int) -> str:
+    """Give an application a number of units, and wait until they serve.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        DaybreakError: It is refused, or units do not become active.
+    """
+    if units < 1:
+        raise UsageError(
+            f"{application} cannot have {units} units",
+            remedy=f"To remove it: juju remove-application {application}",
+        )
+    status = work.status()
+    app = releases.there(status, application)
+    described = releases.metadata(releases.archive(work.home, app.charm_name))
+    have = len(app.units)
+    if described.get("storage") and units < have:
+        raise DaybreakError(
+            f"{application} keeps data in its units; removing one may lose it",
+            remedy=f"If that is wanted: juju scale-application {application} {units}",
+        )
+    with _alone(work.instance):
+        if app.charm_name in releases.ORDER and have:
+            report = releases.ask(work.juju, status, application)
+            if report.under_way:
+                raise DaybreakError(
+                    f"{application} is on its way from {report.running} to {report.target}",
+                    remedy=f"Let it arrive: daybreak upgrade {application} --to {report.target}\n"
+                    f"or go back: daybreak upgrade {application} --to {report.running}",
+                )
+        with work.step(f"Scale {application}") as said:
+            there = set_scale(work, application, units)
+            said += ["there"] if there else []
+            said.append(f"{count(units)} active")
+    return work.steps[-1].detail
+
+
+def set_scale(work: Work, application: str, units: int) -> bool:
+    """Set the number of units and wait until as many are active, and no more are there.
+
+    Returns:
+        Whether it was so already.
+    """
+    status = work.status()
+    app = releases.there(status, application)
+    same = len(app.units) == units and (app.scale in (None, units))
+    if not same:
+        try:
+            work.juju.cli("scale-application", application, str(units))
+        except jubilant.CLIError as error:
+            raise DaybreakError(
+                f"{application} could not be scaled",
+                details=tuple((error.stderr or "").strip().splitlines()),
+                remedy="Nothing was changed.",
+            ) from error
+    started = work.clock.now()
+    before: waiting.Progress | None = None
+    since: dict[str, float] = {}
+    while True:
+        found = _try_status(work)
+        now = work.clock.now()
+        if found is not None:
+            seen = _own(found, application)
+            work.report.progress(seen, waiting.changes(before, seen), now - started)
+            before = seen
+            mine = seen.waiting
+            since = {u.name: since.get(u.name, now) for u in mine}
+            if not mine and found.apps[application].scale in (None, units):
+                return same
+            blocked = [u for u in mine if u.needs_hand and now - since[u.name] > BLOCKED_SECONDS]
+            if blocked or now - started > work.timeout:
+                raise DaybreakError(
+                    f"{application} does not have {units} active units",
+                    details=tuple(f"{u.name}: {u.state}: {u.message}" for u in mine),
+                    remedy="Units that are active go on serving. Run the command again to go on"
+                    f" waiting, or take it back: daybreak scale {application} {len(app.units)}",
+                )
+        work.clock.sleep(POLL_SECONDS)
+
+
+# --- what outlives this process ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """The scale that a doubled application returns to; a file, because an interrupted command goes on."""
+
+    instance: Instance
+    application: str
+
+    @property
+    def _path(self) -> Path:
+        return self.instance.state / f"doubled-{self.application}.json"
+
+    def read(self) -> int | None:
+        try:
+            return int(json.loads(self._path.read_text(encoding="utf-8"))["scale"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, units: int) -> None:
+        self._path.write_text(json.dumps({"scale": units}), encoding="utf-8")
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(instance: Instance) -> Iterator[None]:
+    """Let one change at a time be followed.
+
+    Raises:
+        DaybreakError: Another command is at it.
+    """
+    try:
+        file = (instance.state / "change.lock").open("a")
+    except OSError as error:
+        raise DaybreakError(
+            f"cannot write in {instance.state}: {error.strerror}",
+            remedy="Run the command as root.",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DaybreakError(
+                f"another daybreak command is changing instance {instance.name}",
+                remedy="Wait until it has ended; `daybreak status` and `daybreak plan upgrade`"
+                " show how far it is.",
+            ) from error
+        yield
