@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _RUN = "run/daybreak"
 _KEPT = ("JUJU_MODEL",)
 """Variables of the caller that commands look at."""
+_MAKING = "add-model"
+"""The command that may make an instance; a mistyped name must not leave one behind."""
 
 
 def main() -> int:
@@ -47,7 +49,7 @@ def _call(argv: list[str]) -> int:
             "env": {name: os.environ[name] for name in _KEPT if os.environ.get(name)},
         }
     ).encode()
-    connection = _connect()
+    connection = _connect(making=argv[:1] == [_MAKING])
     if connection is None:
         return 1
     with connection:
@@ -73,8 +75,12 @@ def _stdin(argv: list[str]) -> str | None:
     return sys.stdin.read() if ready else None
 
 
-def _connect() -> socket.socket | None:
-    """Return a connection to the daemon, starting it when nobody answers."""
+def _connect(*, making: bool) -> socket.socket | None:
+    """Return a connection to the daemon, starting it when nobody answers.
+
+    Args:
+        making: Whether an instance that is not there may be made.
+    """
     connection = _try()
     if connection is not None:
         return connection
@@ -84,7 +90,13 @@ def _connect() -> socket.socket | None:
     from daybreak_engine.instance import instance_from
 
     try:
-        daemon.start(instance_from(None))
+        instance = instance_from(None)
+        if not making and not instance.database.exists():
+            raise EngineError(
+                f"there is no instance {instance.name!r} on this machine",
+                remedy="make one with `daybreak bootstrap`, or name another (DAYBREAK_INSTANCE)",
+            )
+        daemon.start(instance)
     except EngineError as error:
         sys.stderr.write(f"ERROR {error.message}\n")
         if error.remedy:

@@ -243,3 +243,18 @@ def test_a_long_root_still_fits_a_socket_address(
             subprocess.run([sys.executable, "-S", client.__file__, "status"], check=True)
     finally:
         os.close(here)
+
+
+def test_a_mistyped_instance_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAYBREAK_ROOT", str(tmp_path))
+    monkeypatch.setenv("DAYBREAK_INSTANCE", "nosuch")
+    monkeypatch.setattr(sys, "argv", ["juju", "status"])
+
+    assert client.main() == 1
+
+    said = capsys.readouterr().err
+    assert "there is no instance 'nosuch'" in said
+    assert "daybreak bootstrap" in said
+    assert list(tmp_path.iterdir()) == []
