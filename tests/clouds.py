@@ -222,6 +222,20 @@ def program(*words: str | Path, instance: str, timeout: float = 1800) -> str:
     return done.stdout
 
 
+def podman(instance: str, *words: str, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run podman as the engine does and return its output."""
+    exports = program(PROGRAMS / "daybreak-engine", "podman-env", instance=instance)
+    script = f'{exports}\nexec podman "$@"'
+    return subprocess.run(
+        ["sh", "-c", script, "podman", *words],
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=timeout,
+    ).stdout
+
+
 @contextlib.contextmanager
 def chosen(instance: str) -> Iterator[None]:
     """Let `juju`, which jubilant starts with this process's environment, find an instance."""

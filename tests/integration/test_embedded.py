@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ..clouds import PROGRAMS, Account, Cloud, eventually, issues_tokens, program
+from ..clouds import PROGRAMS, Account, Cloud, eventually, issues_tokens, podman, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,22 +46,10 @@ def _process(pid: int) -> Process | None:
     return None if state == "Z" else Process(pid, fields[18], command.strip())
 
 
-def _podman(instance: str, *words: str) -> str:
-    exports = program(PROGRAMS / "daybreak-engine", "podman-env", instance=instance)
-    script = f'{exports}\nexec podman "$@"'
-    return subprocess.run(
-        ["sh", "-c", script, "podman", *words],
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-        timeout=60,
-    ).stdout
-
-
 def _containers(cloud: Cloud) -> dict[str, int]:
     """Return the running containers of the instance: name and process id of their process 1."""
     assert cloud.instance
-    listed = json.loads(_podman(cloud.instance, "ps", "--format", "json"))
+    listed = json.loads(podman(cloud.instance, "ps", "--format", "json"))
     return {
         name.removeprefix(f"db-{cloud.instance}-"): entry["Pid"]
         for entry in listed

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from daybreak_charm import File, Folder, Process, online, sizing, up, urls
+from daybreak_charm import Drain, File, Folder, Process, drain, online, sizing, up, urls
 from daybreak_interfaces import ingress
 
 HTTPS_PORT = 443
@@ -13,6 +13,8 @@ HEALTH_PORT = 8404
 CONF = "/etc/haproxy"
 PEM = f"{CONF}/gateway.pem"
 CA = f"{CONF}/ca.pem"
+DRAIN = Drain(drain.DETECTION, drain.LIMIT, signal="SIGUSR1")
+"""USR1: close the listeners, end when the last request has its answer."""
 
 # What comes from databags and stands in the configuration: nothing that could end a word.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -76,8 +78,8 @@ def route(request: ingress.Request, hosts: Iterable[str]) -> Route | None:
     return Route(request, tuple(good))
 
 
-def _seconds(text: str, default: str) -> str:
-    return text if re.fullmatch(r"\d+(ms|s|m)", text) else default
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
 
 
 def _backend(route: Route) -> list[str]:
@@ -100,9 +102,6 @@ def _backend(route: Route) -> list[str]:
         if check.port:
             words += f" port {int(check.port)}"
         words += " check-ssl" if secure else " no-check-ssl"
-        words += f" inter {_seconds(check.interval, '2s')}"
-        # Seconds that a unit may be gone before it gets no new request: interval and time limit.
-        lines.append(f"    timeout check {_seconds(check.timeout, '5s')}")
     for host in route.hosts:
         tls = ""
         if request.scheme == "https":
@@ -128,7 +127,8 @@ def config(inputs: Inputs) -> str:
         f"    user {inputs.user}",
         f"    group {inputs.user}",
         "    log stdout format raw local0 notice",
-        # After a reload the old workers finish what they have, this long at most.
+        # After a reload the old workers finish what they have, this long at most. When the unit leaves, the drain
+        # ends them earlier. No `grace`: they would listen beside the new ones, with the old configuration.
         f"    hard-stop-after {sizing.GATEWAY_TIMEOUT}s",
         "    ssl-default-bind-options ssl-min-ver TLSv1.2",
         "    ssl-default-server-options ssl-min-ver TLSv1.2",
@@ -161,13 +161,15 @@ def config(inputs: Inputs) -> str:
         "    timeout http-keep-alive 30s",
         f"    timeout queue {sizing.DATABASE_TIMEOUT}s",
         f"    timeout tunnel {sizing.LONG_TIMEOUT}s",
-        "    timeout check 2s",
+        f"    timeout check {_ms(drain.CHECK_TIMEOUT)}",
         "    balance leastconn",
         # Only connections that no unit accepted are tried again, on another unit: no request runs twice.
         "    retries 3",
         "    retry-on conn-failure",
         "    option redispatch 1",
-        "    default-server init-addr last,libc,none resolvers cluster inter 2s fall 2 rise 1",
+        # What an application asks for is not heard: that units drain in time depends on these.
+        f"    default-server init-addr last,libc,none resolvers cluster inter {_ms(drain.CHECK_INTERVAL)}"
+        f" fastinter {_ms(drain.CHECK_FAST)} fall {drain.CHECK_FALL} rise 1",
         "",
         "frontend health",
         f"    bind {bind}{HEALTH_PORT}{both}",
@@ -213,5 +215,6 @@ def processes(inputs: Inputs) -> list[Process]:
             f"{inputs.program} -W -db -f {CONF}/haproxy.cfg",
             checks=(online(http=health), up(http=health)),
             reload="SIGUSR2",
+            drain=DRAIN,
         )
     ]

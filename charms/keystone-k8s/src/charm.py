@@ -66,7 +66,7 @@ def ask_route(context: Context, relation: ops.Relation) -> None:
         relation.data[context.charm.unit], ingress.Server(context.fqdn, context.bind_address)
     )
     if context.leader:
-        health = ingress.HealthCheck("/", port=workload.HEALTH_PORT, scheme="http", interval="2s")
+        health = ingress.HealthCheck("/", port=workload.HEALTH_PORT, scheme="http")
         request = ingress.Request(
             context.model, context.app, workload.PORT, scheme="https", healthcheck=health
         )

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 
 from keys import Ring
 
-from daybreak_charm import File, Folder, Process, ini, online, sizing, up, urls
+from daybreak_charm import File, Folder, Process, ini, sizing, urls, uwsgi
 from daybreak_charm.description import OnChange
 from daybreak_charm.layout import Layout
 from daybreak_interfaces import domain_config, mysql_client
@@ -133,45 +133,22 @@ def effective(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
     return ini.merge(options(inputs), inputs.overrides)
 
 
-def uwsgi(inputs: Inputs) -> str:
-    """The file of uwsgi.
-
-    The application is loaded before the workers are forked, so that the health listener, which the
-    master answers, opens when Keystone can serve; it shares no worker with bcrypt. On SIGHUP the
-    master starts itself again and reads the certificate; the listening socket stays open meanwhile.
-    """
-    any_host = urls.host(inputs.any_address)
-    mounts = ["/", *([inputs.prefix] if inputs.prefix else [])]
-    entries: list[tuple[str, object]] = [
-        ("https-socket", f"{any_host}:{PORT},{CONF}/tls.crt,{CONF}/tls.key,HIGH"),
-        ("stats", f"{any_host}:{HEALTH_PORT}"),
-        ("stats-http", "true"),
-        # Without them the answer would show requests with their tokens.
-        ("stats-no-cores", "true"),
-        ("stats-no-metrics", "true"),
-        ("stats-min", "true"),
-        *(("mount", f"{path}={APPLICATION}") for path in mounts),
-        # A mount's path becomes SCRIPT_NAME, so that links in answers carry it.
-        ("manage-script-name", "true"),
-        ("master", "true"),
-        ("processes", inputs.size.workers),
-        ("threads", inputs.size.threads),
-        ("enable-threads", "true"),
-        ("single-interpreter", "true"),
-        ("need-app", "true"),
-        ("thunder-lock", "true"),
-        ("buffer-size", 65535),
-        ("die-on-term", "true"),
-        ("exit-on-reload", "false"),
-        # SIGTERM ends the requests in flight first.
-        ("hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
-        ("worker-reload-mercy", 15),
-        ("add-header", "Connection: close"),
-        ("disable-logging", "true"),
-        ("log-master", "false"),
-        ("procname-prefix-spaced", "keystone"),
-    ]
-    return "[uwsgi]\n" + "".join(f"{key} = {value}\n" for key, value in entries)
+def api(inputs: Inputs) -> uwsgi.Api:
+    """Keystone under uwsgi."""
+    return uwsgi.Api(
+        name="keystone",
+        program=inputs.layout.program("uwsgi"),
+        folder=CONF,
+        application=APPLICATION,
+        port=PORT,
+        health_port=HEALTH_PORT,
+        certificate=f"{CONF}/tls.crt",
+        key=f"{CONF}/tls.key",
+        user=inputs.layout.user,
+        size=inputs.size,
+        any_address=inputs.any_address,
+        mounts=("/", *([inputs.prefix] if inputs.prefix else [])),
+    )
 
 
 _APPLICATION = """\
@@ -215,12 +192,12 @@ def render(inputs: Inputs) -> list[File | Folder]:
         *(key(FERNET, number, text) for number, text in inputs.fernet.files().items()),
         *(key(CREDENTIAL, number, text) for number, text in inputs.credential.files().items()),
         own(f"{CONF}/keystone.conf", conf),
-        own(f"{CONF}/uwsgi.ini", uwsgi(inputs)),
+        *uwsgi.files(api(inputs)),
         own(APPLICATION, _APPLICATION),
         # JSON is YAML.
         own(f"{CONF}/policy.yaml", policies(inputs.policies)),
-        own(f"{CONF}/tls.key", inputs.key, on_change="reload"),
-        own(f"{CONF}/tls.crt", inputs.certificate, on_change="reload"),
+        own(f"{CONF}/tls.key", inputs.key),
+        own(f"{CONF}/tls.crt", inputs.certificate),
     ]
     if inputs.database.tls_ca:
         items.append(own(DATABASE_CA, inputs.database.tls_ca))
@@ -235,18 +212,7 @@ def render(inputs: Inputs) -> list[File | Folder]:
 
 def processes(inputs: Inputs) -> list[Process]:
     """The one process."""
-    health = f"http://127.0.0.1:{HEALTH_PORT}/"
-    user = inputs.layout.user
-    return [
-        Process(
-            "keystone",
-            f"{inputs.layout.program('uwsgi')} --ini {CONF}/uwsgi.ini",
-            user=user,
-            group=user,
-            checks=(online(http=health), up(http=health)),
-            reload="SIGHUP",
-        )
-    ]
+    return [uwsgi.process(api(inputs))]
 
 
 def manage(layout: Layout, *words: str) -> tuple[str, ...]:

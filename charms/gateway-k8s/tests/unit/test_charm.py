@@ -152,7 +152,7 @@ def test_it_routes(edge: Edge) -> None:
     assert "use_backend openstack-keystone if { path /openstack-keystone }" in edge.config
     server = next(line for line in edge.config.splitlines() if "server keystone-1 " in line)
     assert "keystone-1.keystone-endpoints.openstack.svc.cluster.local:5000" in server
-    assert "check port 5001 no-check-ssl inter 2s" in server
+    assert "check port 5001 no-check-ssl" in server
     assert "verify required" in server
     pem = self_mode(edge.folder / "etc" / "haproxy" / "gateway.pem")
     assert pem == 0o600

@@ -84,7 +84,9 @@ def test_files_and_plan(cloud: Cloud, running: testing.State) -> None:
     assert len(base64.urlsafe_b64decode(key)) == 32
     assert "mount = /openstack-keystone-k8s=" in (etc / "uwsgi.ini").read_text()
     plan = out.get_container("keystone").plan
-    assert plan.services["keystone"].command.startswith("/opt/openstack/bin/uwsgi ")
+    assert plan.services["keystone"].command.endswith(
+        " -- /opt/openstack/bin/uwsgi --ini /etc/keystone/uwsgi.ini"
+    )
     assert plan.checks["online"].http == {"url": "http://127.0.0.1:5001/"}
     assert out.opened_ports == {testing.TCPPort(5000)}
     assert out.workload_version == "29.0.0"

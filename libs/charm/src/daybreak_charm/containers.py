@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import ops
 from ops import pebble
 
+from daybreak_charm import drain
 from daybreak_charm.description import Check, File, Folder, Process
 from daybreak_charm.effects import Effects
 from daybreak_charm.outcome import Waiter
@@ -24,7 +25,6 @@ DIGEST = "DAYBREAK_DIGEST"
 so that
 a restart that is owed is never forgotten, whatever happened to the hook that wrote the files."""
 WAIT = "wait-"
-RUN = "/run/daybreak"
 
 
 def digest(*parts: object) -> str:
@@ -174,9 +174,9 @@ def service_dict(process: Process, files: Iterable[File]) -> dict[str, Any]:
     value: dict[str, Any] = {
         "override": "replace",
         "summary": process.name,
-        "command": process.command,
+        "command": drain.command(process),
         "startup": "enabled",
-        "kill-delay": process.kill_delay,
+        "kill-delay": drain.kill_delay(process),
         "environment": dict(process.environment),
     }
     for key in ("user", "group", "working_dir"):
@@ -258,7 +258,7 @@ def reload(container: ops.Container, process: Process) -> bool:
 def loaded(container: ops.Container, process: Process) -> str:
     """What the process has read, by the marker that `mark_loaded` left."""
     try:
-        return read_text(container, f"{RUN}/{process.name}.loaded")
+        return read_text(container, f"{drain.RUN}/{process.name}.loaded")
     except pebble.PathError:
         return ""
 
@@ -266,12 +266,39 @@ def loaded(container: ops.Container, process: Process) -> str:
 def mark_loaded(container: ops.Container, process: Process, what: str) -> None:
     """Remember in the container what the process has read; the memory ends with the container."""
     if what:
-        container.push(f"{RUN}/{process.name}.loaded", what, make_dirs=True)
+        container.push(f"{drain.RUN}/{process.name}.loaded", what, make_dirs=True)
+
+
+def checks(processes: Collection[Process]) -> dict[str, dict[str, Any]]:
+    """The checks of processes as Pebble's plan has them."""
+    found = [check for process in processes for check in process.checks]
+    found += [drain.check(process) for process in processes if process.drain]
+    return {check.name: check_dict(check) for check in found}
+
+
+def write_drain(container: ops.Container, processes: Iterable[Process], effects: Effects) -> None:
+    """Put the drain program and the folders of the flags where processes are going to start."""
+    drained = [process for process in processes if process.drain]
+    if drained:
+        program = File(drain.PROGRAM, drain.SCRIPT)
+        write_all(container, [program, *map(drain.folder, drained)], effects)
 
 
 def running(container: ops.Container) -> dict[str, bool]:
     """Whether each service of the container runs."""
     return {name: info.is_running() for name, info in container.get_services().items()}
+
+
+def await_stopping(container: ops.Container, names: Collection[str], effects: Effects) -> None:
+    """Wait a moment until Pebble has begun to stop processes that it was told to restart.
+
+    Until then they look as if they ran already as wanted.
+    """
+    for _ in range(20):
+        active = running(container) if names else {}
+        if not any(active.get(name) for name in names):
+            return
+        effects.sleep(0.05)
 
 
 def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebble.Plan) -> bool:

@@ -112,6 +112,21 @@ def up(
 
 
 @dataclass(frozen=True)
+class Drain:
+    """How a process that takes requests is ended without failing one; see `drain`.
+
+    Attributes:
+        signal: The process' own for ending what it has.
+        detection: Seconds in which those who send requests notice that it is leaving.
+        limit: Seconds for the requests in flight.
+    """
+
+    detection: int
+    limit: int
+    signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True)
 class Process:
     """A long-running program under Pebble.
 
@@ -126,8 +141,10 @@ class Process:
         reload: What makes it read its files again in place: a signal (`SIGHUP`), or a program with
             its
             arguments, run as root in its container; None means that it cannot.
-        kill_delay: Time between SIGTERM and SIGKILL; must be less than the pod's grace of 30 s.
+        kill_delay: Time between SIGTERM and SIGKILL; must be less than the pod's grace of 30 s. That of
+            a process with a drain is made of the drain's times.
         working_dir: Where it starts.
+        drain: How it leaves traffic; None for one that takes no requests.
     """
 
     name: str
@@ -140,6 +157,7 @@ class Process:
     reload: str | tuple[str, ...] | None = None
     kill_delay: str = "20s"
     working_dir: str | None = None
+    drain: Drain | None = None
 
 
 @dataclass(frozen=True)

@@ -373,7 +373,7 @@ class DaybreakCharm(ops.CharmBase):
         """Bring the processes of all containers to the plan.
 
         Returns:
-            Whether any was started or restarted; or that another unit's turn is first.
+            Whether one starts now whose answer is worth waiting for; or that another unit's turn is first.
         """
         fresh = False
         for name in self.description.containers:
@@ -390,7 +390,7 @@ class DaybreakCharm(ops.CharmBase):
         files = [i for i in items if isinstance(i, File) and self._place(i.container) == name]
         mine = {p.name: p for p in processes if self._place(p.container) == name}
         services = {key: containers.service_dict(p, files) for key, p in mine.items()}
-        checks = {c.name: containers.check_dict(c) for p in mine.values() for c in p.checks}
+        checks = containers.checks(mine.values())
         plan = container.get_plan()
         active = containers.running(container)
         stale = containers.stale(plan, services)
@@ -398,6 +398,9 @@ class DaybreakCharm(ops.CharmBase):
         if any(active.get(key) for key in stale) and not roll.holds(self.context):
             roll.ask(self.context, wanted=True)
             return Waiting("waits for its turn to restart", "peers-relation-changed")
+        idle = {key for key in services if not active.get(key)}
+        if stale or idle:
+            containers.write_drain(container, mine.values(), self.effects)
         wrong = {
             k: v for k, v in checks.items() if not containers.same_check(plan.checks.get(k), v)
         }
@@ -409,18 +412,20 @@ class DaybreakCharm(ops.CharmBase):
             container.add_layer(containers.LAYER, layer, combine=True)
         if stopping := [key for key in gone if active.get(key)]:
             container.stop(*stopping)
-        idle = {key for key in services if not active.get(key)}
         if stale or idle:
             # Without waiting: Pebble takes a second to believe a start, and the gates ask the
             # service itself.
             container.pebble.replan_services(timeout=0)
+        leaving = [key for key in stale if active.get(key) and mine[key].drain]
+        containers.await_stopping(container, leaving, self.effects)
         for key, process in mine.items():
             what = containers.reload_digest(process, files)
             if not what or containers.loaded(container, process) == what:
                 continue
             if key in stale or key in idle or containers.reload(container, process):
                 containers.mark_loaded(container, process, what)
-        return bool(stale or idle)
+        # One that has to leave traffic first takes longer than a hook should.
+        return bool(stale or idle) and not leaving
 
     def _stop_all(self) -> None:
         for name in self.description.containers:

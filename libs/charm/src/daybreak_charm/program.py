@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import ops
 from ops import pebble
 
-from daybreak_charm import containers
+from daybreak_charm import containers, drain
 from daybreak_charm.outcome import Waiter, Waiting
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ IN_HOOK = 20.0
 STEP = 0.2
 PAUSE = 8.0
 """Seconds before a program that failed is tried again; a little less than the timer of a retry."""
-FOLDER = f"{containers.RUN}/once"
+FOLDER = f"{drain.RUN}/once"
 LAYER = "daybreak-once"
 TEXT = 160
 """Characters of a program's words that fit a status."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from ops import pebble
 
+from daybreak_charm import containers
 from daybreak_charm.description import Check, Process, Task
 from daybreak_charm.outcome import Outcome, Ready, Waiter, Waiting
 
@@ -63,8 +64,10 @@ def wait_online(
     """
     for process in processes:
         container = context.container(process.container or main)
-        for check in process.checks:
-            if check.level == "ready" and not _answers(context, container, check, fresh=fresh):
+        for check in (check for check in process.checks if check.level == "ready"):
+            # One that drains still answers; what answers next is another process.
+            leaving = process.drain and not containers.running(container).get(process.name)
+            if leaving or not _answers(context, container, check, fresh=fresh):
                 tcp = f"127.0.0.1:{check.tcp}" if check.tcp else None
                 waiter = Waiter(check.name, check.http, tcp, check.command, container.name)
                 return Waiting(f"{process.name} does not answer yet", waiter)

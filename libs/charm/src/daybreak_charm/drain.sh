@@ -1,0 +1,68 @@
+#!/bin/sh
+# Run a program that takes requests, and end it without failing one.
+#
+# usage: drain FOLDER SIGNAL DETECTION LIMIT -- COMMAND [ARGUMENT...]
+#
+# On SIGTERM: FOLDER/draining appears, which turns the unit's health red; DETECTION seconds later, when nobody sends
+# anything new, the program gets SIGNAL and has LIMIT seconds to end what it has. Its exit code is passed on. Other
+# signals reach it as they come.
+set -u
+folder=$1 signal=$2 detection=$3 limit=$4
+shift 5
+
+# What an earlier drain left behind that was killed itself would still hold the ports.
+if [ -s "$folder/pid" ]; then
+    kill -s KILL -- "-$(cat "$folder/pid")" 2>/dev/null
+fi
+rm -f "$folder/draining" "$folder/pid"
+
+leaving='' told=''
+trap 'leaving=yes told=yes' TERM
+for name in HUP INT QUIT USR1 USR2 WINCH; do
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "told=yes; kill -s $name \"\$child\" 2>/dev/null" "$name"
+done
+
+# Its own session: Pebble signals the whole process group, and the program must not hear of it yet.
+setsid "$@" &
+child=$!
+echo "$child" >"$folder/pid"
+
+runs() {
+    kill -s 0 "$child" 2>/dev/null
+}
+
+code=127
+# Wait until the program ends or, with $1, until the unit is leaving. A signal interrupts `wait`.
+attend() {
+    while [ "$1" = to-the-end ] || [ -z "$leaving" ]; do
+        told=''
+        wait "$child"
+        now=$?
+        # 127: it had ended when the last signal came.
+        [ "$now" -eq 127 ] || code=$now
+        [ -n "$told" ] || return 0
+    done
+    return 1
+}
+
+if ! attend until-told; then
+    trap '' TERM
+    : >"$folder/draining"
+    while [ "$detection" -gt 0 ] && runs; do
+        sleep 1
+        detection=$((detection - 1))
+    done
+    kill -s "$signal" "$child" 2>/dev/null
+    # Holds none of the outputs: whoever reads them waits for their end.
+    (
+        while [ "$limit" -gt 0 ] && runs; do
+            sleep 1
+            limit=$((limit - 1))
+        done
+        kill -s KILL -- "-$child"
+    ) >/dev/null 2>&1 &
+    attend to-the-end
+fi
+rm -f "$folder/pid"
+exit "$code"

@@ -1,0 +1,116 @@
+"""The file and the process of a Python API under uwsgi, the same for every OpenStack service."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from daybreak_charm import drain, sizing, urls
+from daybreak_charm.description import Check, File, Folder, Process, online, up
+
+MULE = (Path(__file__).with_name("mule.py")).read_text(encoding="utf-8")
+MERCY = drain.LIMIT - 1
+"""Seconds that the workers have for the requests in flight."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """A Python API.
+
+    Attributes:
+        name: Name of its process.
+        program: Path of uwsgi.
+        folder: Where its configuration is.
+        application: WSGI application as `module:callable`, or a file with an `application`.
+        port: Port of its listener, by TLS.
+        health_port: Port that answers for its health, without TLS.
+        certificate: Path of the certificate with its chain.
+        key: Path of the private key.
+        user: User and group that it runs as.
+        size: Workers and threads.
+        any_address: Address that means all of this unit's.
+        mounts: Paths that it answers at; they become SCRIPT_NAME, so that links carry them.
+    """
+
+    name: str
+    program: str
+    folder: str
+    application: str
+    port: int
+    health_port: int
+    certificate: str
+    key: str
+    user: str
+    size: sizing.ApiSize
+    any_address: str
+    mounts: tuple[str, ...] = ("/",)
+
+    @property
+    def path(self) -> str:
+        """Path of its file."""
+        return f"{self.folder}/uwsgi.ini"
+
+    @property
+    def mule(self) -> str:
+        """Path of the program that answers for its health."""
+        return f"{self.folder}/health.py"
+
+
+def config(api: Api) -> str:
+    """The file of uwsgi.
+
+    The application is loaded before anything is forked, so that the health port opens when it can
+    serve.
+    """
+    any_host = urls.host(api.any_address)
+    entries: list[tuple[str, object]] = [
+        ("https-socket", f"{any_host}:{api.port},{api.certificate},{api.key},HIGH"),
+        *(("mount", f"{path}={api.application}") for path in api.mounts),
+        ("manage-script-name", "true"),
+        ("master", "true"),
+        ("processes", api.size.workers),
+        ("threads", api.size.threads),
+        ("enable-threads", "true"),
+        ("single-interpreter", "true"),
+        ("need-app", "true"),
+        ("thunder-lock", "true"),
+        ("buffer-size", 65535),
+        ("env", f"DAYBREAK_HEALTH={any_host}:{api.health_port}"),
+        ("env", f"DAYBREAK_DRAINING={drain.flag(api.name)}"),
+        ("mule", api.mule),
+        ("mule-reload-mercy", 1),
+        ("die-on-term", "true"),
+        ("exit-on-reload", "false"),
+        # SIGTERM ends the requests in flight first.
+        ("hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
+        ("worker-reload-mercy", MERCY),
+        ("add-header", "Connection: close"),
+        ("disable-logging", "true"),
+        ("log-master", "false"),
+        ("procname-prefix-spaced", api.name),
+    ]
+    return "[uwsgi]\n" + "".join(f"{key} = {value}\n" for key, value in entries)
+
+
+def files(api: Api) -> list[File | Folder]:
+    """What it reads beside its own configuration and certificate."""
+    return [
+        File(api.path, config(api), mode=0o640, group=api.user),
+        File(api.mule, MULE, mode=0o640, group=api.user),
+    ]
+
+
+def process(api: Api) -> Process:
+    """Its process.
+
+    It has no reload: uwsgi would load the application anew while requests wait, for longer than the
+    gateway takes it for alive. A drained restart makes nobody wait.
+    """
+    health = f"http://127.0.0.1:{api.health_port}/"
+    checks: tuple[Check, ...] = (online(http=health), up(http=health))
+    return Process(
+        api.name,
+        f"{api.program} --ini {api.path}",
+        user=api.user,
+        group=api.user,
+        checks=checks,
+        drain=drain.DEFAULT,
+    )
