@@ -28,6 +28,7 @@ RENEWALS = "renewals"
 # The rotation policy that the authority's secret has.
 ROTATION = "rotation"
 POLICIES = [policy.value for policy in ops.SecretRotate]
+MAX_OVERLAP = 8760
 MAX_DAYS = certificates.AUTHORITY_DAYS
 
 _NOT_THE_LOOP = (
@@ -219,6 +220,10 @@ class CertificatesCharm(ops.CharmBase):
         if not 1 <= days <= MAX_DAYS:
             return ops.BlockedStatus(
                 f"certificate-validity is {days}: set it to 1 to {MAX_DAYS} days"
+            )
+        if not 0 <= int(self.config["ca-overlap"]) <= MAX_OVERLAP:
+            return ops.BlockedStatus(
+                f"ca-overlap is out of range: set it to 0 to {MAX_OVERLAP} hours"
             )
         if (policy := str(self.config["ca-rotation"])) not in POLICIES:
             return ops.BlockedStatus(

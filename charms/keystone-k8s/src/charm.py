@@ -167,6 +167,7 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
         database=context.needs["database"],
         certificate=certificate.certificate,
         key=certificate.key,
+        ca=certificate.ca,
         fernet=fernet,
         credential=credential,
         admin_password=password,

@@ -10,7 +10,7 @@ from keys import Ring
 from daybreak_charm import File, Folder, Process, ini, sizing, urls, uwsgi
 from daybreak_charm.description import OnChange
 from daybreak_charm.layout import Layout
-from daybreak_interfaces import domain_config, mysql_client
+from daybreak_interfaces import certificate_transfer, domain_config, mysql_client
 
 PORT = 5000
 HEALTH_PORT = 5001
@@ -33,6 +33,7 @@ class Inputs:
         database: Database and user.
         certificate: PEM with its chain.
         key: PEM of the private key.
+        ca: PEMs that sign this cloud's certificates.
         fernet: Keys of tokens.
         credential: Keys of stored credentials.
         region: Region of Keystone's own endpoints.
@@ -51,6 +52,7 @@ class Inputs:
     database: mysql_client.Answer
     certificate: str = field(repr=False)
     key: str = field(repr=False)
+    ca: str = field(repr=False)
     fernet: Ring
     credential: Ring
     admin_password: str = field(repr=False)
@@ -171,6 +173,12 @@ def policies(values: Mapping[str, str]) -> str:
     return "\n".join(["# Policies that differ from the release's own.", *lines, ""])
 
 
+def bundle(*pems: str) -> str:
+    """Certificates of some texts, each once, in an order that does not depend on theirs."""
+    found = {pem for text in pems for pem in certificate_transfer.split_pem(text)}
+    return "".join(f"{pem.strip()}\n" for pem in sorted(found))
+
+
 def render(inputs: Inputs) -> list[File | Folder]:
     """Keystone's files."""
     user = inputs.layout.user
@@ -200,7 +208,10 @@ def render(inputs: Inputs) -> list[File | Folder]:
         own(f"{CONF}/tls.crt", inputs.certificate),
     ]
     if inputs.database.tls_ca:
-        items.append(own(DATABASE_CA, inputs.database.tls_ca))
+        # Each new connection reads it again. While one CA follows another, this unit may know of both
+        # before the database says so.
+        trusted = bundle(inputs.database.tls_ca, inputs.ca)
+        items.append(own(DATABASE_CA, trusted, on_change="none"))
     if inputs.domains:
         items.append(Folder(DOMAINS, mode=0o750, user="root", group=user, exclusive=True))
         for domain in inputs.domains:

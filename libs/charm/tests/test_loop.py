@@ -296,3 +296,16 @@ def test_a_changed_secret_is_followed_in_its_own_event(world: World) -> None:
     state = CA.answer(world.context.run(world.context.on.config_changed(), start))
     world.context.run(world.context.on.secret_changed(secret), state)
     assert "echo-2:new@" in (world.folder / "etc" / "echo.conf").read_text()
+
+
+def test_the_process_before_is_not_taken_for_the_new_one(world: World) -> None:
+    state = ready(world)
+    world.effects(settled=False)
+    out = world.context.run(world.context.on.config_changed(), state)
+    assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
+    peers = next(r for r in out.relations if r.endpoint == "peers")
+    assert "applied" not in peers.local_unit_data
+    world.effects()
+    out = world.context.run(world.context.on.config_changed(), out)
+    peers = next(r for r in out.relations if r.endpoint == "peers")
+    assert "applied" in peers.local_unit_data

@@ -1,16 +1,20 @@
 """The charm as a whole: state in, state out."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import charm
+import ops
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from ops import testing
+
+from daybreak_interfaces import tls_certificates
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 HOST = "keystone-0.keystone-endpoints.openstack.svc.cluster.local"
@@ -265,3 +269,117 @@ def test_the_action_prints_the_certificate(ctx: testing.Context):
 def test_the_action_fails_without_an_authority(ctx: testing.Context):
     with pytest.raises(testing.ActionFailed, match="no authority yet"):
         ctx.run(ctx.on.action("get-ca-certificate"), state(make_csr(), leader=False))
+
+
+# --- one authority after another ----------------------------------------------------------------
+
+
+def confirmed(out: testing.State, **changes: Any) -> testing.State:
+    """The state after the unit has said that it runs with what is published."""
+    old = relation(out, "certificates")
+    assert isinstance(old, testing.Relation)
+    bag = dict(old.remote_units_data[0])
+    (answer,) = tls_certificates.read_certificates(old.local_app_data)
+    tls_certificates.write_applied(bag, answer.fingerprint)
+    changed = replace_units(out, remote_units_data={0: bag})
+    return dataclasses.replace(changed, **changes)
+
+
+def chain(out: testing.State) -> list[str]:
+    """Who is trusted."""
+    return [str(pem) for pem in answers(out)[0]["chain"]][1:]  # type: ignore[index] # JSON
+
+
+def announced(ctx: testing.Context, **config: int) -> testing.State:
+    first = confirmed(ctx.run(ctx.on.update_status(), state(make_csr())), config=config)
+    return ctx.run(ctx.on.action("rotate-ca"), first)
+
+
+def test_a_new_authority_is_trusted_before_it_signs_and_the_old_one_after(ctx: testing.Context):
+    first = ctx.run(ctx.on.update_status(), state(make_csr()))
+    (old,) = chain(first)
+    out = ctx.run(ctx.on.action("rotate-ca"), confirmed(first, config={"ca-overlap": 0}))
+    assert chain(out)[0] == old
+    new = chain(out)[1]
+    assert answers(out)[0]["certificate"] == answers(first)[0]["certificate"]
+    assert json.loads(relation(out, "send-ca-cert").local_app_data["certificates"]) == sorted(
+        [old, new]
+    )
+    # Nobody has confirmed: nothing goes on, however often it runs.
+    out = ctx.run(ctx.on.update_status(), out)
+    assert chain(out) == [old, new]
+    assert out.unit_status == testing.ActiveStatus("the new CA signs when 1 trust it (keystone/0)")
+    out = ctx.run(ctx.on.update_status(), confirmed(out, config={"ca-overlap": 0}))
+    assert chain(out) == [new, old]
+    leaf = x509.load_pem_x509_certificate(str(answers(out)[0]["certificate"]).encode())
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(new.encode()))
+    out = ctx.run(ctx.on.update_status(), out)
+    assert chain(out) == [new, old]
+    out = ctx.run(ctx.on.update_status(), confirmed(out))
+    assert chain(out) == [new]
+    assert json.loads(relation(out, "send-ca-cert").local_app_data["certificates"]) == [new]
+    (secret,) = out.secrets
+    assert set(secret.latest_content) == {"certificate", "private-key"}
+    assert ctx.run(ctx.on.update_status(), confirmed(out)).unit_status == testing.ActiveStatus()
+
+
+def test_the_time_to_hand_a_new_authority_out_passes_first(ctx: testing.Context, clock: Clock):
+    out = announced(ctx)
+    before = chain(out)
+    out = ctx.run(ctx.on.update_status(), confirmed(out))
+    assert chain(out) == before
+    assert "ca-overlap" in out.unit_status.message
+    clock.now += timedelta(hours=24)
+    assert chain(ctx.run(ctx.on.update_status(), confirmed(out))) == before[::-1]
+
+
+def test_a_requirer_that_says_nothing_is_waited_for_an_hour(ctx: testing.Context, clock: Clock):
+    csr = make_csr()
+    first = ctx.run(ctx.on.update_status(), state(csr, config={"ca-overlap": 0}))
+    out = ctx.run(ctx.on.action("rotate-ca"), first)
+    before = chain(out)
+    assert chain(ctx.run(ctx.on.update_status(), out)) == before
+    clock.now += timedelta(hours=1)
+    assert chain(ctx.run(ctx.on.update_status(), out)) == before[::-1]
+
+
+def test_a_new_leader_that_does_not_see_a_unit_waits(ctx: testing.Context):
+    out = announced(ctx, **{"ca-overlap": 0})
+    before = chain(out)
+    blind = replace_units(out, remote_units_data={})
+    after = ctx.run(ctx.on.config_changed(), dataclasses.replace(blind, config=out.config))
+    assert chain(after) == before
+
+
+def test_one_change_at_a_time_and_by_the_leader(ctx: testing.Context):
+    out = announced(ctx)
+    with pytest.raises(testing.ActionFailed, match="not finished"):
+        ctx.run(ctx.on.action("rotate-ca"), out)
+    with pytest.raises(testing.ActionFailed, match="leader"):
+        ctx.run(ctx.on.action("rotate-ca"), dataclasses.replace(out, leader=False))
+
+
+def test_the_authority_is_changed_on_its_schedule(ctx: testing.Context):
+    out = ctx.run(ctx.on.update_status(), state(make_csr(), config={"ca-rotation": "yearly"}))
+    (secret,) = out.secrets
+    assert secret.rotate is ops.SecretRotate.YEARLY
+    assert len(chain(ctx.run(ctx.on.secret_rotate(secret), out))) == 2
+    bad = dataclasses.replace(out, config={"ca-rotation": "rarely"})
+    assert isinstance(ctx.run(ctx.on.update_status(), bad).unit_status, testing.BlockedStatus)
+
+
+def test_withdrawn_certificates_stay_until_their_holders_have_others(ctx: testing.Context):
+    csr, other = make_csr(), make_csr()
+    out = ctx.run(ctx.on.update_status(), state(csr))
+    with pytest.raises(testing.ActionFailed, match="No related"):
+        ctx.run(ctx.on.action("rotate-certificates", params={"application": "glance"}), out)
+    out = ctx.run(ctx.on.action("rotate-certificates"), out)
+    assert ctx.action_results == {"withdrawn": 1}
+    out = ctx.run(ctx.on.update_status(), out)
+    assert [a.get("revoked") for a in answers(out)] == [True]
+    asked = replace_units(out, remote_units_data={0: requests(other, csr)})
+    out = ctx.run(ctx.on.relation_changed(relation(asked, "certificates"), remote_unit=0), asked)
+    found = {a["certificate_signing_request"]: a.get("revoked") for a in answers(out)}
+    assert found == {csr: True, other: None}
+    done = replace_units(out, remote_units_data={0: requests(other)})
+    assert len(answers(ctx.run(ctx.on.update_status(), done))) == 1

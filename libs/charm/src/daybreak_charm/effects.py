@@ -62,6 +62,13 @@ def probe(check: "Check", container: "ops.Container") -> bool:
     return True
 
 
+def settled(container: "ops.Container", name: str) -> bool:
+    """Whether Pebble is through with stopping and starting a process."""
+    from ops import pebble
+
+    return not container.pebble.get_changes(pebble.ChangeState.IN_PROGRESS, name)
+
+
 def connect(address: "DatabaseAddress") -> AbstractContextManager[Connection]:
     """Open a connection to a MySQL-protocol database.
 
@@ -81,6 +88,7 @@ class Effects:
         now: Seconds since the epoch.
         sleep: Waits so many seconds.
         probe: Asks a check's question once.
+        settled: Whether nothing is stopping or starting a process.
         connect: Opens a database connection.
         owner: User and group of a listed file; None where they cannot be known.
     """
@@ -88,6 +96,7 @@ class Effects:
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     probe: "Callable[[Check, ops.Container], bool]" = probe
+    settled: "Callable[[ops.Container, str], bool]" = settled
     connect: "Callable[[DatabaseAddress], AbstractContextManager[Connection]]" = connect
     owner: "Callable[[ops.pebble.FileInfo], tuple[str | None, str | None]]" = lambda info: (
         info.user,

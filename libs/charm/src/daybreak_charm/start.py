@@ -1,7 +1,7 @@
 """Between the start of the processes and the first request: tasks, and the wait for `online`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from ops import pebble
@@ -54,7 +54,10 @@ def run_tasks(context: "Context", main: str, tasks: Sequence[Task]) -> Outcome:
 def wait_online(
     context: "Context", main: str, processes: Sequence[Process], *, fresh: bool
 ) -> Outcome:
-    """Whether every process answers its `ready` check.
+    """Whether every process answers its `ready` check, the one that was started last.
+
+    While Pebble still ends the process before, that one answers: who believed it would say that
+    this unit has moved to new credentials, and the old ones would be revoked under its requests.
 
     Args:
         context: This dispatch.
@@ -64,10 +67,11 @@ def wait_online(
     """
     for process in processes:
         container = context.container(process.container or main)
+        settled = _patient(
+            context, lambda c=container, p=process: context.effects.settled(c, p.name), fresh=fresh
+        )
         for check in (check for check in process.checks if check.level == "ready"):
-            # One that drains still answers; what answers next is another process.
-            leaving = process.drain and not containers.running(container).get(process.name)
-            if leaving or not _answers(context, container, check, fresh=fresh):
+            if not settled or not _answers(context, container, check, fresh=fresh):
                 tcp = f"127.0.0.1:{check.tcp}" if check.tcp else None
                 waiter = Waiter(check.name, check.http, tcp, check.command, container.name)
                 return Waiting(f"{process.name} does not answer yet", waiter)
@@ -79,8 +83,12 @@ def _answers(context: "Context", container: "ops.Container", check: Check, *, fr
         info = container.get_checks(check.name).get(check.name)
         if info and info.status is pebble.CheckStatus.UP and info.successes and not info.failures:
             return True
+    return _patient(context, lambda: context.effects.probe(check, container), fresh=fresh)
+
+
+def _patient(context: "Context", condition: Callable[[], bool], *, fresh: bool) -> bool:
     waited = 0.0
-    while not context.effects.probe(check, container):
+    while not condition():
         waited += STEP
         if not fresh or not context.acting or waited > IN_HOOK:
             return False

@@ -21,6 +21,7 @@ def quiet_effects(
     *,
     now: float = 1_800_000_000.0,
     answers: bool = True,
+    settled: bool = True,
     database: Connection | None = None,
 ) -> Effects:
     """Effects for `ops.testing`: no time passes, processes answer as told, owners are as wanted.
@@ -28,6 +29,7 @@ def quiet_effects(
     Args:
         now: The clock.
         answers: What every probe says.
+        settled: Whether Pebble is through with starting and stopping.
         database: What every database connection is; None refuses connections.
     """
 
@@ -46,6 +48,7 @@ def quiet_effects(
         now=lambda: now,
         sleep=lambda _: None,
         probe=probe,
+        settled=lambda _, __: settled,
         connect=connect,
         owner=lambda _: (None, None),
     )
