@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from ops import pebble
 
-from daybreak_charm import containers
 from daybreak_charm.description import Check, Process, Task
 from daybreak_charm.outcome import Outcome, Ready, Waiter, Waiting
 
