@@ -1,0 +1,55 @@
+"""Changes that no user notices, and what users notice of faults: each scenario under load."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .load import line
+from .scenarios import SCENARIOS
+from .stage import Scenario, Stage, run
+
+REQUESTS = 10_000
+LOGINS = 500
+
+
+@pytest.fixture(scope="session")
+def results() -> dict[str, dict[str, Any]]:
+    """What was measured in this session, by scenario."""
+    return {}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_under_load(stage: Stage, results: dict[str, dict[str, Any]], scenario: Scenario):
+    begin(stage, scenario)
+
+    result = run(stage, scenario, lambda record, began: print(line(record, began), flush=True))
+
+    results[scenario.name] = result
+    print(json.dumps({key: result[key] for key in ("requests", "failed", "causes", "change")}))
+    assert "not over" not in result["change"], result["change"]["not over"]
+    assert result["requests"] - result["failed"] > 100, "users were served"
+    if scenario.failures == "none":
+        assert not result["failed"], result["causes"]
+    elif scenario.failures == "proof":
+        assert result["failed"], "this measurement sees failures where there are some"
+
+
+def begin(stage: Stage, scenario: Scenario) -> None:
+    """Bring the cloud to where a scenario begins, whatever the one before it did."""
+    apps = stage.juju.status().apps
+    for name, number in scenario.units.items():
+        if len(apps[name].units) != number:
+            stage.juju.cli("scale-application", name, str(number))
+    stage.cloud.settle(timeout=300)
+
+
+def test_there_were_enough_requests(results: dict[str, dict[str, Any]]):
+    """Over all planned changes: else no failure among them would mean little."""
+    planned = [scenario.name for scenario in SCENARIOS if scenario.failures == "none"]
+    if not results.keys() >= set(planned):
+        pytest.skip("only some scenarios were run")
+    assert sum(results[name]["requests"] for name in planned) >= REQUESTS
+    assert sum(results[name]["logins"] for name in planned) >= LOGINS
