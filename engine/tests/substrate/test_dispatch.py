@@ -163,6 +163,16 @@ def test_signals_and_cpu_time_are_reported(clean: Site) -> None:
     asyncio.run(main())
 
 
+def test_the_services_of_a_pod_have_the_processors_first(clean: Site) -> None:
+    async def main() -> None:
+        pid = (await start(clean, "alpha/0"))[1].containers["charm"].pid
+        # field 19 of the line: the nice value
+        _, lines = await run(pid, "set -- $(cat /proc/self/stat); shift 18; echo $1")
+        assert lines == [("stdout", "10")]
+
+    asyncio.run(main())
+
+
 def test_a_container_that_is_gone_is_an_error(clean: Site) -> None:
     async def main() -> None:
         pid = (await start(clean, "alpha/0"))[1].containers["charm"].pid
