@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import ssl
 import sys
@@ -209,7 +210,9 @@ def cause(error: BaseException) -> str:
         return "cut"
     if isinstance(error, ConnectionRefusedError):
         return "refused"
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
+    if isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE):
+        return "reset"
+    if isinstance(error, ConnectionResetError):
         return "reset"
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error.__cause__
     if below is not None and below is not error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from ..clouds import podman
+from ..clouds import PROGRAMS, eventually, podman, program
 from ..pods import containers, frozen, kill
 from .stage import UNITS, Scenario, Stage
 
@@ -41,6 +42,79 @@ def _refresh(application: str, name: str, says: str) -> Scenario:
     return Scenario(name, says, change, restarts=(application,))
 
 
+_UNDRAINED = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+def _undrain(stage: Stage) -> None:
+    """Roll gateway and Keystone to charms whose drain does nothing; the way back is what is measured."""
+    files = {"daybreak_charm/drain.sh": _UNDRAINED}
+    for application in UNITS:
+        stage.juju.refresh(application, path=stage.variant(f"{application}-k8s", files))
+
+
+def _redrain(stage: Stage) -> None:
+    for application in UNITS:
+        stage.juju.refresh(application, path=stage.variant(f"{application}-k8s", {}))
+
+
+def _rotate(
+    name: str, says: str, unit: str, action: str, *restarts: str, **params: str
+) -> Scenario:
+    """Return the rotation of something by an action."""
+
+    def change(stage: Stage) -> None:
+        stage.juju.run(unit, action, params or None)
+
+    return Scenario(name, says, change, restarts=restarts)
+
+
+def _authority(stage: Stage) -> str:
+    results = stage.juju.run("certificates/leader", "get-ca-certificate").results
+    return str(results["ca-certificate"])
+
+
+def _rotate_authority(stage: Stage) -> None:
+    stage.notes["authority"] = _authority(stage)
+    stage.juju.run("certificates/leader", "rotate-ca")
+
+
+def _authority_followed(stage: Stage) -> bool:
+    """Users do what they are told to: fetch the bundle while both authorities are in it."""
+    now = _authority(stage)
+    assert stage.load
+    stage.load.trust(now)
+    return now.count("BEGIN CERTIFICATE") == 1 and now.strip() != stage.notes["authority"].strip()
+
+
+def _upgrade(stage: Stage) -> None:
+    assert stage.cloud.instance
+    words = ("-m", "daybreak", "upgrade", "keystone", "--to", "2026.1")
+    stage.notes["said"] = program(PROGRAMS / "python", *words, instance=stage.cloud.instance)
+
+
+def _upgrade_and_kill(stage: Stage) -> None:
+    """Kill the leader when the first unit of the new release has expanded the schema."""
+    status = stage.juju.status().apps["keystone"]
+    leader = next(name for name, unit in status.units.items() if unit.leader)
+    with ThreadPoolExecutor(1) as pool:
+        upgrade = pool.submit(_upgrade, stage)
+        eventually(lambda: _expanded(stage), "the schema is expanded", timeout=300, period=1)
+        kill(stage.cloud, leader)
+        stage.notes["killed"] = leader
+        upgrade.result()
+
+
+def _expanded(stage: Stage) -> bool:
+    """Whether the top unit serves with the new release, which it does not before the expansion."""
+    found = stage.since("keystone")
+    top = max(found)
+    return bool(found[top]) and found[top] != stage.began["keystone"].get(top)
+
+
 def _without_controller(stage: Stage) -> None:
     """End a pod as a node that is drained does, while nothing runs that could react to it."""
     names = [name for name in containers(stage.cloud) if name.startswith("keystone-1-")]
@@ -71,6 +145,21 @@ def _restart_database(stage: Stage) -> None:
 
 
 SCENARIOS = (
+    Scenario(
+        "upgrade-leader-killed",
+        "2025.1 to 2026.1, `kill -9` of the leader's pod after expand",
+        _upgrade_and_kill,
+        restarts=("keystone",),
+        failures="some",
+        release="2025.1",
+    ),
+    Scenario(
+        "upgrade",
+        "2025.1 to 2026.1 by `daybreak upgrade keystone`",
+        _upgrade,
+        restarts=("keystone",),
+        release="2025.1",
+    ),
     Scenario("steady", "nothing is changed", lambda stage: None),
     _scale("scale-out", UNITS, MORE),
     _scale("scale-in", MORE, UNITS),
@@ -85,10 +174,45 @@ SCENARIOS = (
     _refresh(
         "memcached", "memcached-roll", "memcached, one unit, to another revision of its charm"
     ),
+    _rotate(
+        "rotate-database-user",
+        "Keystone's user in the database",
+        "mariadb/leader",
+        "rotate-credentials",
+        "keystone",
+    ),
+    _rotate("rotate-fernet-keys", "keys of tokens", "keystone/leader", "rotate-keys"),
+    _rotate(
+        "rotate-credential-keys",
+        "keys of stored credentials",
+        "keystone/leader",
+        "rotate-keys",
+        which="credential",
+    ),
+    _rotate(
+        "rotate-certificates",
+        "all certificates and their private keys",
+        "certificates/leader",
+        "rotate-certificates",
+    ),
+    Scenario(
+        "rotate-ca",
+        "the certificate authority; users fetch its certificates anew while there are two",
+        _rotate_authority,
+        _authority_followed,
+    ),
     Scenario(
         "no-controller",
         "the engine's daemon is stopped, then the pod of keystone/1 is ended by podman",
         _without_controller,
+    ),
+    Scenario(
+        "without-drain",
+        "the counter-proof: gateway and Keystone leave charms whose drain does nothing",
+        _redrain,
+        restarts=tuple(UNITS),
+        failures="proof",
+        prepare=_undrain,
     ),
     _kill(
         "keystone",

@@ -15,11 +15,13 @@ from typing import Any
 
 import jubilant
 
-from ..clouds import ROOT, Account, Cloud
+from ..clouds import ROOT, Account, Cloud, eventually
 from .load import Load
 from .measures import Record, fault
 
 RESULTS = ROOT / ".daybreak/results/resilience"
+RELEASES = {"2025.1": "27.", "2026.1": "29."}
+"""Beginning of Keystone's version in each release."""
 UNITS = {"keystone": 3, "gateway": 2}
 """Units with which each scenario begins; the other applications have one."""
 BEFORE_SECONDS = 12.0
@@ -116,6 +118,8 @@ class Scenario:
         published: Figures of others for the same fault, with their source.
         release: Release that Keystone must have before; empty: any.
         units: Units of applications at the beginning.
+        prepare: Brings the cloud to where the scenario begins, without load; the same services
+            start again as in the change.
     """
 
     name: str
@@ -127,6 +131,7 @@ class Scenario:
     published: str = ""
     release: str = ""
     units: Mapping[str, int] = field(default_factory=lambda: UNITS)
+    prepare: Callable[[Stage], None] | None = None
 
 
 def run(stage: Stage, scenario: Scenario, tell: Callable[[Record, float], None]) -> dict[str, Any]:
@@ -165,6 +170,28 @@ def run(stage: Stage, scenario: Scenario, tell: Callable[[Record, float], None])
     text = json.dumps(result, indent=1) + "\n"
     (RESULTS / f"{scenario.name}.json").write_text(text, encoding="utf-8")
     return result
+
+
+def prepare(stage: Stage, scenario: Scenario) -> None:
+    """Bring the cloud to where a scenario begins, whatever the one before it did.
+
+    Raises:
+        UnsettledError: It does not settle.
+    """
+    apps = stage.juju.status().apps
+    for name, number in scenario.units.items():
+        if len(apps[name].units) != number:
+            stage.juju.cli("scale-application", name, str(number))
+    stage.cloud.settle(timeout=CHANGE_SECONDS)
+    if scenario.prepare:
+        stage.began = {name: stage.since(name) for name in scenario.restarts}
+        scenario.prepare(stage)
+        eventually(
+            lambda: quiet(stage) and all(_restarted(stage, name) for name in scenario.restarts),
+            f"{scenario.name} is prepared",
+            timeout=CHANGE_SECONDS,
+            period=POLL_SECONDS,
+        )
 
 
 def _until_over(stage: Stage, load: Load, scenario: Scenario, at: float) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from .conftest import Clouds
 from .load import line
 from .scenarios import SCENARIOS
-from .stage import Scenario, Stage, run
+from .stage import Scenario, prepare, run
 
 REQUESTS = 10_000
 LOGINS = 500
@@ -22,8 +23,9 @@ def results() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_under_load(stage: Stage, results: dict[str, dict[str, Any]], scenario: Scenario):
-    begin(stage, scenario)
+def test_under_load(clouds: Clouds, results: dict[str, dict[str, Any]], scenario: Scenario):
+    stage = clouds.at(scenario.release)
+    prepare(stage, scenario)
 
     result = run(stage, scenario, lambda record, began: print(line(record, began), flush=True))
 
@@ -35,15 +37,6 @@ def test_under_load(stage: Stage, results: dict[str, dict[str, Any]], scenario: 
         assert not result["failed"], result["causes"]
     elif scenario.failures == "proof":
         assert result["failed"], "this measurement sees failures where there are some"
-
-
-def begin(stage: Stage, scenario: Scenario) -> None:
-    """Bring the cloud to where a scenario begins, whatever the one before it did."""
-    apps = stage.juju.status().apps
-    for name, number in scenario.units.items():
-        if len(apps[name].units) != number:
-            stage.juju.cli("scale-application", name, str(number))
-    stage.cloud.settle(timeout=300)
 
 
 def test_there_were_enough_requests(results: dict[str, dict[str, Any]]):
