@@ -202,7 +202,6 @@ def render(inputs: Inputs) -> list[File | Folder]:
         own(f"{CONF}/keystone.conf", conf),
         *uwsgi.files(api(inputs)),
         own(APPLICATION, _APPLICATION),
-        # JSON is YAML.
         own(f"{CONF}/policy.yaml", policies(inputs.policies)),
         own(f"{CONF}/tls.key", inputs.key),
         own(f"{CONF}/tls.crt", inputs.certificate),
