@@ -347,18 +347,19 @@ def test_a_lone_unit_is_doubled_for_the_time_of_the_change(
     cloud: Programs, instance: places.Instance, capsys
 ):
     two = keystone(unit(), unit())
-    for state in (
-        keystone(unit()),
-        keystone(unit()),
-        keystone(unit()),
-        keystone(unit(), scale=2),
-        two,
-        two,
-        two,
-        keystone(unit(), unit(), scale=1),
-        keystone(unit()),
-    ):
-        cloud.expect(*STATUS, stdout=state)
+    course = {
+        None: [keystone(unit())],
+        scaled(2): [keystone(unit(), scale=2), two],
+        refresh("2026.1"): [two, keystone(unit(), unit("maintenance", "stopping")), two],
+        scaled(1): [keystone(unit(), unit(), scale=1), keystone(unit())],
+    }
+
+    def status() -> tuple[int, str, str]:
+        done = [words for words in course if words in cloud.calls]
+        states = course[done[-1] if done else None]
+        return 0, states.pop(0) if len(states) > 1 else states[0], ""
+
+    cloud.known[STATUS] = [status]
     cloud.expect(*action(0, "2026.1"), stdout=told("2025.1"))
     cloud.expect(*action(0), stdout=told("2026.1", "2026.1", running="2026.1"))
     cloud.expect(*refresh("2026.1"))

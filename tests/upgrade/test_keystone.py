@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -123,7 +124,9 @@ def test_an_image_that_is_missing_on_the_way(cloud: Cloud, account: Account):
 
 
 def sql(cloud: Cloud, statement: str) -> None:
-    cloud.juju.ssh("mariadb/0", "mariadb", "keystone", "-e", statement, container="mariadb")
+    # The words go through a shell there.
+    words = ("mariadb", "keystone", "-e", shlex.quote(statement))
+    cloud.juju.ssh("mariadb/0", *words, container="mariadb")
 
 
 def test_a_migration_that_fails_half_way_and_the_way_back(cloud: Cloud, account: Account):

@@ -31,6 +31,10 @@ ASK_SECONDS = 5.0
 BLOCKED_SECONDS = 20.0
 UNIT_SECONDS = 300.0
 """How long one unit may be away before the operator is told."""
+QUIET_SECONDS = 5.0
+"""How long no unit may change or be at work before the roll counts as over: the next one may be about to go."""
+BEGIN_SECONDS = 60.0
+"""How long the first unit may take to go after a refresh."""
 STILL_SECONDS = 180.0
 """How long everything may be active without the upgrade going on."""
 
@@ -158,7 +162,7 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
                 _refresh(work, made)
                 said.append(", ".join(made.images.values()))
         with work.step(f"Go to {to}") as said:
-            said.append(_follow(work, made, to))
+            said.append(_follow(work, made, to, begun=there))
     back = memory.read()
     if back is not None:
         with work.step("Remove the added unit") as said:
@@ -221,14 +225,21 @@ def _refresh(work: Work, made: Plan) -> None:
         ) from error
 
 
-def _follow(work: Work, made: Plan, to: str) -> str:
-    """Show what happens until every unit serves with the release and nothing is owed."""
+def _follow(work: Work, made: Plan, to: str, *, begun: bool) -> str:
+    """Show what happens until every unit serves with the release and nothing is owed.
+
+    Args:
+        work: Where.
+        made: What was planned.
+        to: The release.
+        begun: Whether units may have gone before; else one has to be seen going.
+    """
     name = made.application
     started = work.clock.now()
     asked = started
     away: dict[str, float] = {}
     before: waiting.Progress | None = None
-    moved = started
+    moved = busy = started
     phase = ""
     while True:
         status = _try_status(work)
@@ -237,8 +248,11 @@ def _follow(work: Work, made: Plan, to: str) -> str:
             seen = _own(status, name)
             changed = waiting.changes(before, seen)
             work.report.progress(seen, changed, now - started)
+            begun = begun or bool(seen.waiting) or now - started > BEGIN_SECONDS
             if changed:
                 moved = now
+            if changed or any(u.agent != "idle" for u in seen.units):
+                busy = now
             before = seen
             away = {u.name: away.get(u.name, now) for u in seen.waiting}
             _complain_if_stuck(made, seen, away, now)
@@ -246,7 +260,8 @@ def _follow(work: Work, made: Plan, to: str) -> str:
             if seen.settled and (now - asked >= ASK_SECONDS or changed):
                 asked = now
                 report = _try_ask(work, status, name)
-                if report is not None and report.reached(to):
+                quiet = begun and now - busy >= QUIET_SECONDS
+                if report is not None and report.reached(to) and quiet:
                     return _said(report, made)
                 if report is not None and report.phase != phase:
                     phase, moved = report.phase, now
