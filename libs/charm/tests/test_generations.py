@@ -170,6 +170,25 @@ def with_bag(out: testing.State, bag: dict[str, str]) -> testing.State:
     return dataclasses.replace(out, relations={*others, changed})
 
 
+def test_a_ca_to_come_is_trusted_and_not_shown(ctx: testing.Context[Echo]) -> None:
+    peers, relation = testing.PeerRelation("peers"), testing.Relation("certificates")
+    first = CA.answer(requested(ctx, testing.State(relations={peers, relation})))
+    (answer,) = tls_certificates.read_certificates(certificates(first).remote_app_data)
+    both = dataclasses.replace(answer, chain=(*answer.chain, "the CA to come"))
+    assert both.fingerprint != answer.fingerprint
+    found: list[tls.Certificate] = []
+    for item in (answer, both):
+        bag: dict[str, str] = {}
+        tls_certificates.write_certificates(bag, [item])
+        with ctx(ctx.on.update_status(), with_bag(first, bag)) as manager:
+            tls.gate(manager.charm.context, Tls())
+            held = manager.charm.context.certificate
+            assert held
+            found.append(held)
+    assert found[0].certificate == found[1].certificate
+    assert found[1].ca == found[0].ca + "the CA to come\n"
+
+
 def test_a_certificate_that_was_withdrawn_is_replaced_with_its_key(
     ctx: testing.Context[Echo],
 ) -> None:

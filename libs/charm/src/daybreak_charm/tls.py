@@ -7,7 +7,7 @@ parses no certificate (importing `cryptography` costs more than the rest of such
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -162,7 +162,7 @@ def gate(context: "Context", tls: "Tls") -> Outcome:
     anchors = list(dict.fromkeys([answer.ca, *chain]))
     context.certificate = Certificate(
         key=keys[_key_name(answer.csr)].strip() + "\n",
-        certificate="\n".join([answer.certificate, *chain]) + "\n",
+        certificate="\n".join([answer.certificate, *_shown(chain, answer.ca)]) + "\n",
         ca="\n".join(anchors) + "\n",
         fingerprint=answer.fingerprint,
     )
@@ -175,6 +175,14 @@ def confirm(context: "Context", tls: "Tls") -> None:
     if relation is not None and context.certificate is not None:
         bag = relation.data[context.charm.unit]
         tls_certificates.write_applied(bag, context.certificate.fingerprint)
+
+
+def _shown(chain: Sequence[str], ca: str) -> list[str]:
+    """What a server shows of a chain: up to the CA that signed it.
+
+    What follows is trusted, too, while one CA follows another; shown, it would restart servers twice.
+    """
+    return list(chain[: chain.index(ca) + 1] if ca in chain else chain)
 
 
 def _is_address(name: str) -> bool:
