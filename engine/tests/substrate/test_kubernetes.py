@@ -48,6 +48,7 @@ class Cluster:
                 replicas=2,
                 ready=2,
                 updated=2,
+                revisions=(objects.revision("web", 1), objects.revision("web", 2)),
                 partition=0,
                 grace=30,
                 containers=[("charm", "charm-base"), ("web", "image")],
@@ -68,6 +69,7 @@ class Cluster:
                     application="web",
                     address="10.0.1.1",
                     ready=True,
+                    template=objects.revision("web", 2),
                     containers=containers,
                 ),
             )

@@ -1,6 +1,12 @@
 """Rolling updates as Kubernetes moves them on."""
 
-from daybreak_engine.daemon.rollout import Replica, Template, next_replacement, template
+from daybreak_engine.daemon.rollout import (
+    Replica,
+    Template,
+    left_behind,
+    next_replacement,
+    template,
+)
 
 
 def _replicas(*versions: int, ready: bool = True) -> list[Replica]:
@@ -50,3 +56,11 @@ def test_pod_below_the_partition_comes_back_as_it_was() -> None:
     assert template(0, old, new, partition=1) == old
     assert template(1, old, new, partition=1) == new
     assert template(0, None, new, partition=1) == new
+
+
+def test_pod_made_again_below_the_partition_stays_out_of_service() -> None:
+    old = Template(1, 0)
+    assert left_behind(old, 1, begun=False)
+    # Nobody touches a unit that runs already.
+    assert not left_behind(old, 1, begun=True)
+    assert not left_behind(Template(2, 1), 1, begun=False)

@@ -10,6 +10,7 @@ import ops
 import pytest
 from ops import testing
 
+from daybreak_charm import kube
 from daybreak_charm.testing import TestCA, assert_idempotent, quiet_effects, recorded
 
 CA = TestCA()
@@ -55,9 +56,10 @@ class World:
     module: Any
     context: testing.Context[Any]
     folder: Path
+    kubernetes: Any = None
 
     def effects(self, **changes: Any) -> None:
-        self.module.EchoCharm.effects = quiet_effects(**changes)
+        self.module.EchoCharm.effects = quiet_effects(kubernetes=self.kubernetes, **changes)
 
     def container(self, **changes: Any) -> testing.Container:
         mounts: dict[str, testing.Mount] = {}
@@ -187,7 +189,7 @@ def test_a_new_certificate_reloads(world: World) -> None:
     assert not writes.layers
 
 
-def test_with_two_units_a_restart_waits_for_its_turn(world: World) -> None:
+def test_with_two_units_a_restart_waits_for_its_turn(world: World, cluster: "Cluster") -> None:
     first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
     follower = dataclasses.replace(first, config={"debug": True}, leader=False)
     with recorded() as writes:
@@ -309,3 +311,99 @@ def test_the_process_before_is_not_taken_for_the_new_one(world: World) -> None:
     out = world.context.run(world.context.on.config_changed(), out)
     peers = next(r for r in out.relations if r.endpoint == "peers")
     assert "applied" in peers.local_unit_data
+
+
+# --- the partition ---
+
+
+def statefulset(*, partition: int, replicas: int, updated: int, behind: int = 0) -> dict[str, Any]:
+    return {
+        "metadata": {"generation": 3 + behind},
+        "spec": {
+            "replicas": replicas,
+            "updateStrategy": {"rollingUpdate": {"partition": partition}},
+        },
+        "status": {
+            "observedGeneration": 3,
+            "updatedReplicas": updated,
+            "updateRevision": "new",
+        },
+    }
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.found = statefulset(partition=0, replicas=2, updated=2)
+        self.pod = "new"
+        self.trusted = True
+        self.asked: list[str] = []
+
+    @property
+    def partition(self) -> int:
+        return self.found["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "") -> dict[str, Any]:
+        self.asked.append(method)
+        if "/pods/" in path:
+            return {"metadata": {"labels": {"controller-revision-hash": self.pod}}}
+        assert path == "/apis/apps/v1/namespaces/cloud/statefulsets/echo-k8s"
+        if not self.trusted:
+            raise kube.KubernetesError(403, "Forbidden")
+        if method == "PATCH":
+            assert kind == kube.MERGE
+            self.found["spec"]["updateStrategy"] |= body["spec"]["updateStrategy"]
+        return self.found
+
+
+@pytest.fixture
+def cluster(world: World) -> Cluster:
+    made = Cluster()
+    world.kubernetes = made.request
+    world.effects()
+    return made
+
+
+def test_the_leader_parks_it_once(world: World, cluster: Cluster) -> None:
+    context = world.context
+    out = context.run(context.on.update_status(), ready(world, planned_units=2))
+    assert cluster.partition == 1
+    cluster.asked.clear()
+    context.run(context.on.update_status(), out)
+    assert cluster.asked == []
+
+
+def test_a_new_unit_lowers_it_when_it_is_online(world: World, cluster: Cluster) -> None:
+    context = world.context
+    start = ready(world, planned_units=2, leader=False)
+    cluster.found = statefulset(partition=0, replicas=2, updated=1)
+    # echo-k8s/0 is the lowest: it parks.
+    world.effects(answers=False)
+    waiting = context.run(context.on.update_status(), start)
+    assert cluster.partition == 0
+    world.effects()
+    out = context.run(context.on.update_status(), waiting)
+    assert out.unit_status == testing.ActiveStatus()
+    assert cluster.partition == 1
+
+
+def test_without_trust_the_unit_serves_and_says_so(world: World, cluster: Cluster) -> None:
+    context = world.context
+    cluster.trusted = False
+    start = ready(world, planned_units=2)
+    out = context.run(context.on.update_status(), start)
+    again = context.run(context.on.start(), out)
+    assert isinstance(again.unit_status, testing.ActiveStatus)
+    assert "juju trust echo-k8s" in again.unit_status.message
+    asked = len(cluster.asked)
+    context.run(context.on.start(), again)
+    assert len(cluster.asked) == asked
+    cluster.trusted = True
+    healed = context.run(context.on.config_changed(), again)
+    assert cluster.partition == 1
+    last = context.run(context.on.start(), healed)
+    assert last.unit_status == testing.ActiveStatus()
+
+
+def test_a_lone_unit_asks_nothing(world: World, cluster: Cluster) -> None:
+    world.context.run(world.context.on.update_status(), ready(world))
+    assert cluster.asked == []

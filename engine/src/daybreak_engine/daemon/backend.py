@@ -117,14 +117,17 @@ class Backend:
     def _statefulset(self, tx: Transaction, app: rows.Application, model: str) -> Object:
         members = units.of(tx, app.name)
         pods = [self._cluster.unit_pod(unit.name) for unit in members]
+        newest = app.charm_modified_version
+        oldest = min((unit.charm_modified_version for unit in members), default=newest)
         return objects.statefulset(
             app.name,
             model,
             replicas=app.scale,
             ready=sum(1 for pod in pods if pod is not None and pod.ready),
             updated=sum(
-                1 for unit in members if unit.charm_modified_version == app.charm_modified_version
+                1 for unit in members if unit.charm_modified_version == newest and not unit.stopping
             ),
+            revisions=(objects.revision(app.name, oldest), objects.revision(app.name, newest)),
             partition=app.partition,
             grace=int(app.grace_period),
             containers=_containers(tx, app),
@@ -142,6 +145,7 @@ class Backend:
             application=unit.application,
             address=unit.address or None,
             ready=ready,
+            template=objects.revision(unit.application, unit.charm_modified_version),
             containers=[(name, image, ready) for name, image in _containers(tx, app)],
             version=unit.pod_generation,
             created=_time(unit.created),

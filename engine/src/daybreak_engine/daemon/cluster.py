@@ -160,6 +160,10 @@ class Cluster:
             agent.wake()
         for waiter in self._waiters:
             waiter.set()
+        await self.update_traffic()
+
+    async def update_traffic(self) -> None:
+        """Have names and service addresses lead to the pods that are ready now."""
         ready = {name for name, unit_pod in self._unit_pods.items() if unit_pod.ready}
         await self._traffic.update(self.store.read(), ready)
 

@@ -52,6 +52,15 @@ def next_replacement(replicas: Sequence[Replica], *, version: int, partition: in
     return None
 
 
+def left_behind(present: Template, version: int, *, begun: bool) -> bool:
+    """Tell whether a pod stays out of service: one made again of an old template.
+
+    Its agent finds that the application's charm is another one and runs no hook until a roll
+    reaches it. A unit that had begun with its pod before goes on as it is.
+    """
+    return not begun and 0 <= present.version < version
+
+
 def template(
     ordinal: int, present: Template | None, wanted: Template, *, partition: int
 ) -> Template:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -111,9 +112,14 @@ class Traffic:
         self._instance = instance
         self._plan = plan
         self._rules = ""
+        self._lock = asyncio.Lock()
 
     async def update(self, tx: Transaction, ready: Collection[str]) -> None:
         """Write what differs from the last time."""
+        async with self._lock:
+            await self._update(tx, ready)
+
+    async def _update(self, tx: Transaction, ready: Collection[str]) -> None:
         if models.find(tx) is None:
             return
         network.write_hosts(self._instance, hosts(tx))

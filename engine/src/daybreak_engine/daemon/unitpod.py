@@ -58,7 +58,7 @@ class UnitPod:
     Attributes:
         pebbles: Boot id of each workload container's Pebble that answers.
         events: Notices that the unit has to hear, in order.
-        ready: All containers are ready.
+        ready: All containers are ready, and the pod is not being ended.
         charm_pid: Process 1 of the charm container, 0 while it does not run.
     """
 
@@ -66,7 +66,9 @@ class UnitPod:
         self.unit = unit
         self.pebbles: dict[str, str] = {}
         self.events: list[operation.WorkloadEvent] = []
-        self.ready = False
+        self._containers_ready = False
+        self._ending = False
+        self._left_behind = False
         self.charm_pid = 0
         self._cluster = cluster
         self._on_change = on_change
@@ -75,6 +77,11 @@ class UnitPod:
         self._generation = 0
         self._prober: Prober | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether service addresses lead here."""
+        return self._containers_ready and not self._ending and not self._left_behind
 
     def changed(self) -> None:
         """Look at model and containers again."""
@@ -143,6 +150,7 @@ class UnitPod:
             wanted = rollout.Template(
                 fact.application.charm_id, fact.application.charm_modified_version
             )
+            self._ending = False
             made_of = rollout.template(
                 unit.ordinal, present, wanted, partition=fact.application.partition
             )
@@ -168,6 +176,11 @@ class UnitPod:
             self._spec = await self._make_spec(fact)
             self._generation = fact.unit.pod_generation
         spec = self._spec
+        self._left_behind = rollout.left_behind(
+            rollout.Template(fact.unit.charm_id or 0, fact.unit.charm_modified_version),
+            fact.application.charm_modified_version,
+            begun=fact.state.pod_generation in (0, fact.unit.pod_generation),
+        )
         state = self._cluster.observed(self.unit)
         if state is None or not state.running or len(state.containers) < len(spec.containers):
             await self._prepare(fact, fresh=fresh or state is None)
@@ -190,6 +203,7 @@ class UnitPod:
     async def _end(self, fact: _Fact) -> None:
         """SIGTERM to the workloads while the agent runs `stop`, then to the charm container."""
         grace = fact.application.grace_period
+        await self._leave()
         deadline = asyncio.get_running_loop().time() + grace
         workloads = asyncio.create_task(
             self._cluster.pods.stop(self.unit, grace, only=lambda name: name != "charm")
@@ -206,6 +220,11 @@ class UnitPod:
             units.set_boot(tx, self.unit, "")
         await self._cluster.pods.stop(self.unit, left)
 
+    async def _leave(self) -> None:
+        """Take the pod out of all service addresses before anything in it hears of its end."""
+        self._ending = True
+        await self._cluster.update_traffic()
+
     def _has_stopped(self) -> bool:
         fact = self._fact()
         if fact is None or not fact.unit.boot or not fact.state.installed:
@@ -221,6 +240,7 @@ class UnitPod:
     async def _finish(self, fact: _Fact) -> None:
         """Remove the pod of a unit that has run its last hook, and the unit."""
         if fact.unit.pod_generation:
+            await self._leave()
             await self._unwatch()
             await self._cluster.pods.stop(self.unit, fact.application.grace_period)
             await self._cluster.pods.remove(self.unit)
@@ -331,7 +351,7 @@ class UnitPod:
             self._prober.nudge()
 
     def _on_ready(self, ready: bool) -> None:  # the prober's callback
-        self.ready = ready
+        self._containers_ready = ready
         self._cluster.readiness_changed()
 
     def _on_dead(self, container: str) -> None:
@@ -347,8 +367,8 @@ class UnitPod:
         self.pebbles.clear()
         self.events.clear()
         self.charm_pid = 0
-        if self.ready:
-            self.ready = False
+        if self._containers_ready:
+            self._containers_ready = False
             self._cluster.readiness_changed()
 
 

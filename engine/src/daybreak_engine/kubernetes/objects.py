@@ -71,6 +71,11 @@ def namespace(model: str, *, model_uuid: str, created: str = "") -> Object:
     }
 
 
+def revision(application: str, version: int) -> str:
+    """Return the name of a pod template: its `charm-modified-version`, as Kubernetes names one."""
+    return f"{application}-{short_hash(application, str(version), length=10)}"
+
+
 def statefulset(
     application: str,
     model: str,
@@ -78,6 +83,7 @@ def statefulset(
     replicas: int,
     ready: int,
     updated: int,
+    revisions: tuple[str, str],
     partition: int,
     grace: int,
     containers: Sequence[tuple[str, str]],
@@ -92,6 +98,7 @@ def statefulset(
         replicas: Planned units.
         ready: Units whose pod is ready.
         updated: Units whose pod has the newest template.
+        revisions: Names of the template before the roll, and of the newest.
         partition: Ordinals below it are left alone by a rolling update.
         grace: Seconds between SIGTERM and SIGKILL.
         containers: Pairs of name and image, the charm container first.
@@ -130,6 +137,8 @@ def statefulset(
             "availableReplicas": ready,
             "currentReplicas": replicas - updated,
             "updatedReplicas": updated,
+            "currentRevision": revisions[0],
+            "updateRevision": revisions[1],
             "observedGeneration": version,
         },
     }
@@ -203,6 +212,7 @@ def pod(
     application: str,
     address: str | None,
     ready: bool,
+    template: str,
     containers: Sequence[tuple[str, str, bool]],
     version: int = 1,
     created: str = "",
@@ -215,6 +225,7 @@ def pod(
         application: Whose unit.
         address: Its address, None while it has none.
         ready: All containers are ready.
+        template: Name of the template that it was made of.
         containers: Name, image and readiness of each, the charm container first.
         version: Grows with every change.
         created: RFC 3339 time.
@@ -245,6 +256,7 @@ def pod(
             created=created,
             labels={
                 _NAME_LABEL: application,
+                "controller-revision-hash": template,
                 "apps.kubernetes.io/pod-index": unit.rpartition("-")[2],
                 "statefulset.kubernetes.io/pod-name": unit,
             },

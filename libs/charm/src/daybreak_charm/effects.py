@@ -8,10 +8,10 @@ what Juju and Pebble say.
 import http.client
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ def connect(address: "DatabaseAddress") -> AbstractContextManager[Connection]:
     return mysql.connect(address)
 
 
+def kubernetes(
+    method: str, path: str, body: Mapping[str, Any] | None = None, kind: str = "application/json"
+) -> dict[str, Any]:
+    """Ask the API server of the cluster; see `daybreak_charm.kube.request`."""
+    from daybreak_charm import kube
+
+    return kube.request(method, path, body, kind)
+
+
 @dataclass(frozen=True)
 class Effects:
     """What the loop does besides calling Juju and Pebble.
@@ -90,6 +99,7 @@ class Effects:
         probe: Asks a check's question once.
         settled: Whether nothing is stopping or starting a process.
         connect: Opens a database connection.
+        kubernetes: Asks the API server of the cluster.
         owner: User and group of a listed file; None where they cannot be known.
     """
 
@@ -98,6 +108,7 @@ class Effects:
     probe: "Callable[[Check, ops.Container], bool]" = probe
     settled: "Callable[[ops.Container, str], bool]" = settled
     connect: "Callable[[DatabaseAddress], AbstractContextManager[Connection]]" = connect
+    kubernetes: Callable[..., dict[str, Any]] = kubernetes
     owner: "Callable[[ops.pebble.FileInfo], tuple[str | None, str | None]]" = lambda info: (
         info.user,
         info.group,

@@ -44,7 +44,7 @@ def request(
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     if not host or not (ACCOUNT / "token").exists():
-        raise KubernetesError(0, "this pod has no service account")
+        raise KubernetesError(401, "this pod has no service account")
     try:
         context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
         connection = http.client.HTTPSConnection(

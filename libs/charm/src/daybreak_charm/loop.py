@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, migration, roll, tls, urls
+from daybreak_charm import containers, migration, partition, roll, tls, urls
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
@@ -52,6 +52,7 @@ class DaybreakCharm(ops.CharmBase):
         super().__init__(framework)
         self.context = Context(self, self.effects)
         self.inputs: Any = None
+        self._settings = False
         self._outcomes: list[tuple[str, Outcome]] | None = None
         for bound in self.on.events().values():
             kind = bound.event_type
@@ -89,6 +90,8 @@ class DaybreakCharm(ops.CharmBase):
         self._on_event(event)
 
     def _on_event(self, event: ops.EventBase) -> None:
+        # Juju tells of trust by config-changed alone.
+        self._settings = isinstance(event, ops.ConfigChangedEvent | ops.UpdateStatusEvent)
         try:
             self._run()
         except pebble.ConnectionError as error:
@@ -160,6 +163,8 @@ class DaybreakCharm(ops.CharmBase):
     def _run(self) -> None:
         self.context.acting = not self.context.leaving
         try:
+            if self.context.acting:
+                partition.park(self.context, again=self._settings)
             last: Outcome = Ready()
             for _ in range(_ROUNDS):
                 self.context.changed = False
@@ -305,13 +310,20 @@ class DaybreakCharm(ops.CharmBase):
                 found.append(("publish", published))
                 return
             self._describe(inputs)
-        if what.schema:
-            schema = what.schema(inputs)
-            place = self._place(schema.container)
-            found.append(("upgrade", migration.finish(context, schema, place)))
+        for name, test in self._last_gates(inputs):
+            found.append((name, test()))
             if not isinstance(found[-1][1], Ready):
                 return
         found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
+
+    def _last_gates(self, inputs: Any) -> Iterator[tuple[str, Callable[[], Outcome]]]:
+        """The conditions behind a unit that serves: those of the application's change."""
+        context, what = self.context, self.description
+        yield "partition", partial(partition.go_on, context, self._place(None))
+        if what.schema:
+            schema = what.schema(inputs)
+            place = self._place(schema.container)
+            yield "upgrade", partial(migration.finish, context, schema, place)
 
     def _settle(self) -> None:
         """The processes run with what was read: say so to whoever waits for it."""

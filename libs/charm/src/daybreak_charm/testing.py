@@ -23,6 +23,7 @@ def quiet_effects(
     answers: bool = True,
     settled: bool = True,
     database: Connection | None = None,
+    kubernetes: Callable[..., dict[str, Any]] | None = None,
 ) -> Effects:
     """Effects for `ops.testing`: no time passes, processes answer as told, owners are as wanted.
 
@@ -31,7 +32,11 @@ def quiet_effects(
         answers: What every probe says.
         settled: Whether Pebble is through with starting and stopping.
         database: What every database connection is; None refuses connections.
+        kubernetes: The cluster's API; None is one in which nothing rolls.
     """
+
+    def nothing_rolls(*_: Any) -> dict[str, Any]:
+        return {"metadata": {}, "spec": {"replicas": 1}, "status": {"updatedReplicas": 1}}
 
     @contextmanager
     def connect(_: "DatabaseAddress") -> Generator[Connection]:
@@ -50,6 +55,7 @@ def quiet_effects(
         probe=probe,
         settled=lambda _, __: settled,
         connect=connect,
+        kubernetes=kubernetes or nothing_rolls,
         owner=lambda _: (None, None),
     )
 
