@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -52,13 +53,17 @@ class Run:
         self.process = subprocess.Popen(
             [*command, sys.executable, "-c", PROGRAM, *words],
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             start_new_session=True,
+            # A shell cannot trap what was ignored when it started, as under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
 
     def hear(self) -> tuple[str, float]:
         assert self.process.stdout
-        word, _, when = self.process.stdout.readline().partition(" ")
+        heard, _, _ = select.select([self.process.stdout], [], [], 30)
+        assert heard, "the program says nothing"
+        word, _, when = self.process.stdout.readline().decode().partition(" ")
         return word, float(when or 0)
 
     def stop(self) -> None:
