@@ -6,6 +6,7 @@
 # On SIGTERM: FOLDER/draining appears, which turns the unit's health red; DETECTION seconds later, when nobody sends
 # anything new, the program gets SIGNAL and has LIMIT seconds to end what it has. Its exit code is passed on. Other
 # signals reach it as they come.
+# shellcheck disable=SC2317 # a trap calls functions, too
 set -u
 folder=$1 signal=$2 detection=$3 limit=$4
 shift 5
@@ -16,37 +17,31 @@ if [ -s "$folder/pid" ]; then
 fi
 rm -f "$folder/draining" "$folder/pid"
 
-leaving='' told=''
-trap 'leaving=yes told=yes' TERM
-for name in HUP INT QUIT USR1 USR2 WINCH; do
-    # shellcheck disable=SC2064 # the name as it is now
-    trap "told=yes; kill -s $name \"\$child\" 2>/dev/null" "$name"
-done
-
-# Its own session: Pebble signals the whole process group, and the program must not hear of it yet.
-setsid "$@" &
-child=$!
-echo "$child" >"$folder/pid"
-
 runs() {
     kill -s 0 "$child" 2>/dev/null
 }
 
+# Wait until the program ends; a signal interrupts `wait`.
 code=127
-# Wait until the program ends or, with $1, until the unit is leaving. A signal interrupts `wait`.
 attend() {
-    while [ "$1" = to-the-end ] || [ -z "$leaving" ]; do
+    while :; do
         told=''
         wait "$child"
         now=$?
         # 127: it had ended when the last signal came.
         [ "$now" -eq 127 ] || code=$now
-        [ -n "$told" ] || return 0
+        [ -n "$told" ] || return
     done
-    return 1
 }
 
-if ! attend until-told; then
+# Nothing of the program outlives this one: not its workers, nor itself.
+finish() {
+    kill -s KILL -- "-$child" 2>/dev/null
+    rm -f "$folder/pid"
+    exit "$code"
+}
+
+leave() {
     trap '' TERM
     : >"$folder/draining"
     while [ "$detection" -gt 0 ] && runs; do
@@ -62,7 +57,22 @@ if ! attend until-told; then
         done
         kill -s KILL -- "-$child"
     ) >/dev/null 2>&1 &
-    attend to-the-end
-fi
-rm -f "$folder/pid"
-exit "$code"
+    attend
+    finish
+}
+
+# Where there is such a setpriv (busybox has a lesser one), the kernel ends the program when this one is killed.
+bound='setpriv --pdeathsig KILL --'
+$bound true 2>/dev/null || bound=''
+# Its own session: Pebble signals the whole process group, and the program must not hear of it yet.
+# shellcheck disable=SC2086 # a command and its arguments
+setsid $bound "$@" &
+child=$!
+echo "$child" >"$folder/pid"
+trap leave TERM
+for name in HUP INT QUIT USR1 USR2 WINCH; do
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "told=yes; kill -s $name \"\$child\" 2>/dev/null" "$name"
+done
+attend
+finish

@@ -78,6 +78,10 @@ def config(api: Api) -> str:
         ("mule", api.mule),
         ("mule-reload-mercy", 1),
         ("die-on-term", "true"),
+        # Workers end with a master that was killed, or they would hold the port.
+        ("no-orphans", "true"),
+        # Without it uwsgi logs each write to a log that nobody reads any more, and so makes the next one.
+        ("ignore-sigpipe", "true"),
         ("exit-on-reload", "false"),
         # SIGTERM ends the requests in flight first.
         ("hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
