@@ -16,6 +16,7 @@ from daybreak_interfaces import (
     memcached,
     mysql_client,
     put,
+    rabbitmq,
     tls_certificates,
 )
 
@@ -391,3 +392,118 @@ def test_memcached() -> None:
     assert app == {"servers": "a:1,c:1"}
     assert memcached.read_answer(app, units) == memcached.Answer(("a:1", "c:1"))
     assert isinstance(memcached.read_answer({}, [{"ingress-address": "x"}]), NotReady)
+
+
+# --- rabbitmq ---------------------------------------------------------------------------------
+
+NEUTRON = rabbitmq.Request("neutron-server")
+
+
+def test_rabbitmq_request_of_an_existing_charm() -> None:
+    golden = {
+        "username": "neutron-server",
+        "vhost": "openstack",
+        "external_connectivity": "false",
+    }
+    request = rabbitmq.Request("neutron-server", reads_secrets=False)
+    assert write(rabbitmq.write_request, request) == golden
+    assert rabbitmq.read_request(golden) == request
+    outside = rabbitmq.read_request({**golden, "external_connectivity": "true"})
+    assert outside == rabbitmq.Request("neutron-server", external=True, reads_secrets=False)
+
+
+def test_rabbitmq_request_for_a_secret() -> None:
+    bag = write(rabbitmq.write_request, NEUTRON)
+    assert bag["requested-secrets"] == '["username", "password"]'
+    assert rabbitmq.read_request(bag) == NEUTRON
+    rabbitmq.write_request(bag, rabbitmq.Request("neutron-server", reads_secrets=False))
+    assert "requested-secrets" not in bag
+
+
+@pytest.mark.parametrize("bag", [{}, {"username": "nova"}, {"vhost": "openstack"}])
+def test_rabbitmq_request_that_cannot_be_used(bag: dict[str, str]) -> None:
+    assert isinstance(rabbitmq.read_request(bag), NotReady)
+
+
+def test_rabbitmq_answer_of_an_existing_charm() -> None:
+    bag = {"hostname": "rabbitmq.openstack.svc.cluster.local", "password": "pw"}
+    host = "rabbitmq.openstack.svc.cluster.local"
+    assert write(rabbitmq.write_answer, hostname=host, password="pw") == bag
+    answer = rabbitmq.read_answer(bag, SECRETS.get, NEUTRON)
+    assert answer == rabbitmq.Answer((host,), 5672, "openstack", "neutron-server", "pw")
+    assert "'pw'" not in repr(answer)
+
+
+def test_rabbitmq_answer_with_tls_and_a_secret() -> None:
+    ca = PEM.format("ca")
+    bag = write(
+        rabbitmq.write_answer,
+        hostname="rabbitmq",
+        hosts=("rabbitmq-0", "rabbitmq-1"),
+        tls_port=5671,
+        ca=ca,
+        secret_user="secret://0b1c/cq1",
+    )
+    assert bag == {
+        "hostname": "rabbitmq",
+        "hosts": "rabbitmq-0,rabbitmq-1",
+        "ssl_port": "5671",
+        "ssl_ca": ca,
+        "secret-user": "secret://0b1c/cq1",
+    }
+    answer = rabbitmq.read_answer(bag, SECRETS.get, NEUTRON)
+    hosts = ("rabbitmq-0", "rabbitmq-1")
+    assert answer == rabbitmq.Answer(hosts, 5671, "openstack", "relation-5", "pw", True, ca)
+    coded = {**bag, "ssl_ca": base64.b64encode(ca.encode()).decode()}
+    assert rabbitmq.read_answer(coded, SECRETS.get, NEUTRON) == answer
+    rabbitmq.clear_answer(bag)
+    assert bag == {}
+
+
+@pytest.mark.parametrize(("secret", "password"), [(None, None), ("secret:1", "pw")])
+def test_rabbitmq_has_one_way_to_give_a_user(secret: str | None, password: str | None) -> None:
+    with pytest.raises(ValueError, match="secret or"):
+        rabbitmq.write_answer({}, hostname="h", secret_user=secret, password=password)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hostname": ""},
+        {"password": ""},
+        {"secret-user": "secret:none"},
+        {"hostname": "a@b"},
+        {"hosts": ","},
+        {"hosts": "a,:1"},
+        {"ssl_port": "no"},
+        {"ssl_port": "70000"},
+        {"ssl_ca": "%%"},
+        {"ssl_ca": base64.b64encode(b"no PEM").decode()},
+    ],
+)
+def test_rabbitmq_answer_that_cannot_be_used(change: dict[str, str]) -> None:
+    bag = {"hostname": "h", "password": "pw", **change}
+    assert isinstance(rabbitmq.read_answer(bag, SECRETS.get, NEUTRON), NotReady)
+
+
+def test_rabbitmq_transport_url() -> None:
+    plain = rabbitmq.Answer(("h",), 5672, "openstack", "nova", "pw")
+    assert rabbitmq.transport_url(plain, "/ca.pem") == "rabbit://nova:pw@h:5672/openstack"
+    hosts = ("r-0.r", "2001:db8::7")
+    tls = rabbitmq.Answer(hosts, 5671, "a/b", "n@va", "p:/%w", True, "PEM")
+    assert rabbitmq.transport_url(tls, "/etc/nova/amqp-ca.pem") == (
+        "rabbit://n%40va:p%3A%2F%25w@r-0.r:5671,n%40va:p%3A%2F%25w@[2001:db8::7]:5671/a%2Fb"
+        "?ssl=true&ssl_ca_file=/etc/nova/amqp-ca.pem"
+    )
+    assert rabbitmq.transport_url(tls).endswith("/a%2Fb?ssl=true")
+    bracketed = {"hostname": "[2001:db8::7]", "password": "pw"}
+    answer = rabbitmq.read_answer(bracketed, SECRETS.get, NEUTRON)
+    assert isinstance(answer, rabbitmq.Answer)
+    assert answer.hosts == ("2001:db8::7",)
+
+
+def test_rabbitmq_options_keep_replies_of_processes_apart() -> None:
+    options = rabbitmq.oslo_messaging_rabbit("nova-api")
+    assert options["processname"] == "nova-api"
+    assert options["rabbit_stream_fanout"] == "true"
+    assert options["rabbit_qos_prefetch_count"] == "1"
