@@ -15,6 +15,7 @@ from daybreak_interfaces import (
     keystone_credentials,
     memcached,
     mysql_client,
+    nova,
     put,
     rabbitmq,
     tls_certificates,
@@ -507,3 +508,41 @@ def test_rabbitmq_options_keep_replies_of_processes_apart() -> None:
     assert options["processname"] == "nova-api"
     assert options["rabbit_stream_fanout"] == "true"
     assert options["rabbit_qos_prefetch_count"] == "1"
+
+
+# --- nova -------------------------------------------------------------------------------------
+
+
+NOVA_SECRETS = {"secret://0b1c/md": {"metadata-proxy-shared-secret": "shh"}}
+
+
+def test_nova_answer() -> None:
+    golden = {
+        "region": "RegionOne",
+        "metadata-url": "http://gw:80/openstack-nova",
+        "spice-proxy-url": "https://gw/openstack-nova-spiceproxy/spice_auto.html?path=/openstack-nova-spiceproxy",
+        "pci-aliases": '[{"name": "a1"}]',
+        "metadata-proxy-shared-secret-id": "secret://0b1c/md",
+    }
+    facts = nova.Facts(
+        region="RegionOne",
+        metadata_url=golden["metadata-url"],
+        spice_proxy_url=golden["spice-proxy-url"],
+        pci_aliases=golden["pci-aliases"],
+    )
+    written = write(nova.write_answer, facts, metadata_secret="secret://0b1c/md")
+    # The key of our own is no disturbance for the charms that do not know it.
+    assert written == {**golden, "cell": "cell1"}
+    answer = nova.read_answer(golden, NOVA_SECRETS.get)
+    assert answer == nova.Answer(facts, "shh")
+    assert "shh" not in repr(answer)
+
+
+def test_nova_answers_that_cannot_be_used() -> None:
+    # nova-k8s writes empty texts for what it does not know yet.
+    unknown = {"region": "", "metadata-url": "", "pci-aliases": "[]"}
+    assert isinstance(nova.read_answer(unknown, NOVA_SECRETS.get), NotReady)
+    known = {"region": "R", "metadata-proxy-shared-secret-id": "secret:other"}
+    assert isinstance(nova.read_answer(known, NOVA_SECRETS.get), NotReady)
+    assert isinstance(nova.read_answer({"region": "R", "pci-aliases": "{"}, {}.get), NotReady)
+    assert nova.read_answer({"region": "R"}, {}.get) == nova.Answer(nova.Facts("R"))
