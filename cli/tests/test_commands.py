@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daybreak import __main__, bootstrap, cloud, places, preflight, probe
+from daybreak.commands import COMMANDS
 
 from .conftest import STATUS, Programs, application, settled, status_json, unit
 
@@ -458,9 +459,7 @@ def test_purge_is_refused_while_others_use_the_images(
     assert instance.exists
 
 
-@pytest.mark.parametrize(
-    "command", ["bootstrap", "status", "env", "openrc", "scale", "plan", "upgrade", "destroy"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_has_examples(command: str, capsys):
     with pytest.raises(SystemExit) as caught:
         __main__.main([command, "--help"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,3 +192,8 @@ def show(text: str) -> None:
     for word, colour in _COLOURS.items():
         styled.highlight_regex(rf"(?<=  )\b{word}\b(?=  |$)", colour)
     Console(highlight=False, soft_wrap=True).print(styled)
+
+
+def show_json(value: Any) -> None:
+    """Print an answer for programs."""
+    print(json.dumps(value, indent=2))
