@@ -26,21 +26,13 @@ from daybreak_charm import (
     Task,
     Tls,
     Waiting,
-    catalogue,
-    ini,
     rotation,
     sizing,
     urls,
 )
 from daybreak_charm.containers import digest
-from daybreak_interfaces import (
-    NotReady,
-    certificate_transfer,
-    domain_config,
-    ingress,
-    memcached,
-    mysql_client,
-)
+from daybreak_charm.openstack import needs, service
+from daybreak_interfaces import domain_config
 
 CONTAINER = "keystone"
 CATALOGUE = Path(__file__).parent / "catalogue"
@@ -48,47 +40,6 @@ ADMIN = "admin"
 ADMIN_SET = "admin-password-set"
 """Key in the application's peer databag: digest of the password that Keystone was told."""
 LATER = "peers-relation-changed"
-
-
-# --- needs ------------------------------------------------------------------------------------
-
-
-def ask_database(context: Context, relation: ops.Relation) -> None:
-    """Ask for a database of our own."""
-    if context.leader:
-        bag = relation.data[context.charm.app]
-        mysql_client.write_request(bag, mysql_client.Request("keystone"))
-
-
-def ask_route(context: Context, relation: ops.Relation) -> None:
-    """Ask for a URL. The gateway passes its path on: Keystone serves it and puts it into its links."""
-    ingress.write_unit(
-        relation.data[context.charm.unit], ingress.Server(context.fqdn, context.bind_address)
-    )
-    if context.leader:
-        health = ingress.HealthCheck("/", port=workload.HEALTH_PORT, scheme="http")
-        request = ingress.Request(
-            context.model, context.app, workload.PORT, scheme="https", healthcheck=health
-        )
-        ingress.write_request(relation.data[context.charm.app], request)
-
-
-def ask_certificates(context: Context, relation: ops.Relation) -> None:
-    """Say that version 1 is understood."""
-    if context.leader:
-        certificate_transfer.write_request(relation.data[context.charm.app])
-
-
-def read_cache(context: Context, relation: ops.Relation) -> memcached.Answer | NotReady:
-    """The cache's servers."""
-    return memcached.read_answer(context.remote_app(relation), context.remote_units(relation))
-
-
-def read_trusted(context: Context, relation: ops.Relation) -> certificate_transfer.Answer:
-    """Certificates to hand on to clients."""
-    return certificate_transfer.read_answer(
-        context.remote_app(relation), context.remote_units(relation)
-    )
 
 
 # --- gates ------------------------------------------------------------------------------------
@@ -140,13 +91,11 @@ def read_secrets(context: Context) -> tuple[keys.Ring, keys.Ring, str] | None:
 
 def read(context: Context) -> workload.Inputs | Waiting | Blocked:
     """Collect what decides how Keystone runs."""
-    layout = context.layout(CONTAINER)
-    if layout is None:
-        return Blocked("the image does not say its release", "attach an image with a layout file")
-    known = catalogue.load(CATALOGUE, layout.release)
-    if known is None:
-        return Blocked(f"release {layout.release} is unknown to this charm", "refresh the charm")
-    checked = read_overrides(context, known)
+    found = service.read_release(context, CONTAINER, CATALOGUE)
+    if isinstance(found, Blocked):
+        return found
+    layout, known = found
+    checked = service.read_overrides(context, known)
     if isinstance(checked, Blocked):
         return checked
     overrides, policies = checked
@@ -159,8 +108,7 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
     fernet, credential, password = content
     certificate = context.certificate
     assert certificate is not None  # the certificate's gate is open
-    service = urls.url("https", context.service_fqdn, workload.PORT)
-    internal = context.needs["ingress-internal"] or service
+    where = needs.addresses(context, workload.PORT)
     cache = context.needs["cache"]
     inputs = workload.Inputs(
         layout=layout,
@@ -172,12 +120,11 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
         credential=credential,
         admin_password=password,
         region=str(context.config["region"]),
-        internal_url=internal,
-        public_url=context.needs["ingress-public"] or internal,
-        # Known before the gateway answers, so that its answer restarts nothing.
-        prefix=urls.path_of(internal) or f"/{context.model}-{context.app}",
+        internal_url=where.internal,
+        public_url=where.public,
+        prefix=where.prefix,
         size=sizing.api(context.machine),
-        any_address=workload.any_address(context.bind_address),
+        any_address=urls.any_address(context.bind_address),
         cache_servers=cache.servers if cache else (),
         domains=tuple(sorted(context.needs["domain-config"], key=lambda d: d.domain)),
         debug=bool(context.config["debug"]),
@@ -190,32 +137,12 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
     return inputs
 
 
-def read_overrides(
-    context: Context, known: catalogue.Catalogue
-) -> tuple[dict[str, dict[str, ini.Value]], dict[str, str]] | Blocked:
-    """The operator's options and policies, or what is wrong with them."""
-    try:
-        overrides = ini.parse_overrides(str(context.config["config-overrides"]))
-    except ini.OverridesError as error:
-        return Blocked(f"config-overrides: {error}", "correct the option")
-    if fault := known.check(overrides):
-        return Blocked(f"config-overrides: {fault}", "correct the option")
-    policies = catalogue.parse_policies(str(context.config["policy-overrides"]), known)
-    if isinstance(policies, str):
-        return Blocked(f"policy-overrides: {policies}", "correct the option")
-    return overrides, policies
-
-
 # --- database ---------------------------------------------------------------------------------
 
 
 def address(inputs: workload.Inputs) -> DatabaseAddress:
     """The database as the charm itself uses it."""
-    database = inputs.database
-    host, port = urls.split_host_port(database.endpoints[0], 3306)
-    return DatabaseAddress(
-        host, port, database.database, database.username, database.password, database.tls_ca
-    )
+    return service.database_address(inputs.database)
 
 
 def schema(inputs: workload.Inputs) -> Schema:
@@ -310,23 +237,11 @@ class KeystoneCharm(DaybreakCharm):
     description = Description(
         containers=(CONTAINER,),
         needs=(
-            Need(
-                "database",
-                lambda c, r: mysql_client.read_answer(c.remote_app(r), c.secret),
-                ask_database,
-            ),
-            Need("cache", read_cache, required=False),
-            Need(
-                "ingress-internal",
-                lambda c, r: ingress.read_answer(c.remote_app(r)),
-                ask_route,
-                required=False,
-            ),
-            Need(
-                "ingress-public",
-                lambda c, r: ingress.read_answer(c.remote_app(r)),
-                ask_route,
-                required=False,
+            needs.database("keystone"),
+            needs.cache(),
+            *(
+                needs.route(endpoint, workload.PORT, workload.HEALTH_PORT)
+                for endpoint in (needs.INTERNAL, needs.PUBLIC)
             ),
             Need(
                 "domain-config",
@@ -334,7 +249,7 @@ class KeystoneCharm(DaybreakCharm):
                 required=False,
                 many=True,
             ),
-            Need("receive-ca-cert", read_trusted, ask_certificates, required=False, many=True),
+            needs.trusted(),
         ),
         tls=Tls(),
         gates=(Gate("keys", keys_gate),),

@@ -1,15 +1,14 @@
 """How Keystone runs: files and the process, made from the inputs alone."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote_plus
 
 from keys import Ring
 
-from daybreak_charm import File, Folder, Process, ini, sizing, urls, uwsgi
+from daybreak_charm import File, Folder, Process, catalogue, ini, sizing, uwsgi
 from daybreak_charm.description import OnChange
 from daybreak_charm.layout import Layout
+from daybreak_charm.openstack import options as options_of
 from daybreak_interfaces import certificate_transfer, domain_config, mysql_client
 
 PORT = 5000
@@ -80,32 +79,11 @@ class Inputs:
         }
 
 
-def any_address(address: str | None) -> str:
-    """The address that means all addresses of a unit with this one."""
-    return "::" if address and ":" in address else "0.0.0.0"  # noqa: S104 - the gateway is in front
-
-
-def database_url(database: mysql_client.Answer) -> str:
-    """SQLAlchemy's URL of a database."""
-    host, port = urls.split_host_port(database.endpoints[0], 3306)
-    user = f"{quote_plus(database.username)}:{quote_plus(database.password)}"
-    tls = f"&ssl_ca={DATABASE_CA}" if database.tls_ca else ""
-    where = urls.host_port(host, port)
-    return f"mysql+pymysql://{user}@{where}/{database.database}?charset=utf8mb4{tls}"
-
-
 def options(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
     """Options of keystone.conf, without the operator's."""
     result: dict[str, dict[str, ini.Value]] = {
         "DEFAULT": {"debug": inputs.debug},
-        "database": {
-            "connection": database_url(inputs.database),
-            "max_pool_size": inputs.size.pool_size,
-            "max_overflow": inputs.size.max_overflow,
-            "pool_timeout": sizing.DATABASE_TIMEOUT,
-            # Shorter than what servers and proxies allow an idle connection.
-            "connection_recycle_time": 280,
-        },
+        "database": options_of.database(inputs.database, inputs.size, DATABASE_CA),
         "token": {
             "provider": "fernet",
             "expiration": inputs.token_expiration,
@@ -167,18 +145,6 @@ _policies.use_conf = False
 """
 
 
-def policies(values: Mapping[str, str]) -> str:
-    """The file of policies: YAML that is no JSON, which an upgrade check of oslo.policy refuses."""
-    lines = [f"{json.dumps(name)}: {json.dumps(rule)}" for name, rule in sorted(values.items())]
-    return "\n".join(["# Policies that differ from the release's own.", *lines, ""])
-
-
-def bundle(*pems: str) -> str:
-    """Certificates of some texts, each once, in an order that does not depend on theirs."""
-    found = {pem for text in pems for pem in certificate_transfer.split_pem(text)}
-    return "".join(f"{pem.strip()}\n" for pem in sorted(found))
-
-
 def render(inputs: Inputs) -> list[File | Folder]:
     """Keystone's files."""
     user = inputs.layout.user
@@ -202,14 +168,14 @@ def render(inputs: Inputs) -> list[File | Folder]:
         own(f"{CONF}/keystone.conf", conf),
         *uwsgi.files(api(inputs)),
         own(APPLICATION, _APPLICATION),
-        own(f"{CONF}/policy.yaml", policies(inputs.policies)),
+        own(f"{CONF}/policy.yaml", catalogue.render_policies(inputs.policies)),
         own(f"{CONF}/tls.key", inputs.key),
         own(f"{CONF}/tls.crt", inputs.certificate),
     ]
     if inputs.database.tls_ca:
         # Each new connection reads it again. While one CA follows another, this unit may know of both
         # before the database says so.
-        trusted = bundle(inputs.database.tls_ca, inputs.ca)
+        trusted = certificate_transfer.bundle(inputs.database.tls_ca, inputs.ca)
         items.append(own(DATABASE_CA, trusted, on_change="none"))
     if inputs.domains:
         items.append(Folder(DOMAINS, mode=0o750, user="root", group=user, exclusive=True))

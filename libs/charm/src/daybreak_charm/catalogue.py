@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -55,6 +55,15 @@ class Catalogue:
                 return f"{name} is no policy of {self._name}{_nearest(name, self.policies)}"
         return None
 
+    def extended(self, sections: Mapping[str, str]) -> "Catalogue":
+        """The same with sections that a configuration names itself.
+
+        Args:
+            sections: Section of the catalogue that says what each of them may hold, by its name.
+        """
+        known = {name: self.options[of] for name, of in sections.items() if of in self.options}
+        return replace(self, options={**self.options, **known})
+
     @property
     def _name(self) -> str:
         return f"{self.project} {self.release}"
@@ -94,6 +103,12 @@ def parse_policies(text: str, catalogue: Catalogue) -> dict[str, str] | str:
             return f"the rule of {name} is no text"
         rules[str(name)] = rule
     return catalogue.check_policies(rules) or rules
+
+
+def render_policies(rules: Mapping[str, str]) -> str:
+    """The file of policies: YAML that is no JSON, which an upgrade check of oslo.policy refuses."""
+    lines = [f"{json.dumps(name)}: {json.dumps(rule)}" for name, rule in sorted(rules.items())]
+    return "\n".join(["# Policies that differ from the release's own.", *lines, ""])
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -34,6 +34,12 @@ class Layout:
         """Absolute path of one of the project's programs."""
         return f"{self.bin}/{name}"
 
+    @property
+    def etc(self) -> str:
+        """Folder of the files that the project comes with, such as `api-paste.ini`."""
+        prefix = self.bin.removesuffix("/bin")
+        return f"/etc/{self.project}" if prefix in ("", "/usr") else f"{prefix}/etc/{self.project}"
+
 
 def _sets(value: object) -> dict[str, frozenset[str]]:
     if not isinstance(value, dict):

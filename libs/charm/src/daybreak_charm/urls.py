@@ -14,6 +14,11 @@ def host(name: str) -> str:
         return name
 
 
+def any_address(address: str | None) -> str:
+    """The address that means all addresses of a unit with this one."""
+    return "::" if address and ":" in address else "0.0.0.0"  # noqa: S104 - the gateway is in front
+
+
 def host_port(name: str, port: int) -> str:
     """`host:port`, with brackets where needed."""
     return f"{host(name)}:{port}"

@@ -1,6 +1,7 @@
 """The file and the process of a Python API under uwsgi, the same for every OpenStack service."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daybreak_charm import drain, sizing, urls
@@ -28,6 +29,9 @@ class Api:
         size: Workers and threads.
         any_address: Address that means all of this unit's.
         mounts: Paths that it answers at; they become SCRIPT_NAME, so that links carry them.
+        container: Its container; None is the charm's first.
+        environment: Variables of the application.
+        file: Name of its file in the folder.
     """
 
     name: str
@@ -42,11 +46,14 @@ class Api:
     size: sizing.ApiSize
     any_address: str
     mounts: tuple[str, ...] = ("/",)
+    container: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    file: str = "uwsgi.ini"
 
     @property
     def path(self) -> str:
         """Path of its file."""
-        return f"{self.folder}/uwsgi.ini"
+        return f"{self.folder}/{self.file}"
 
     @property
     def mule(self) -> str:
@@ -73,8 +80,7 @@ def config(api: Api) -> str:
         ("need-app", "true"),
         ("thunder-lock", "true"),
         ("buffer-size", 65535),
-        ("env", f"DAYBREAK_HEALTH={any_host}:{api.health_port}"),
-        ("env", f"DAYBREAK_DRAINING={drain.flag(api.name)}"),
+        *(("env", f"{name}={value}") for name, value in sorted(_environment(api).items())),
         ("mule", api.mule),
         ("mule-reload-mercy", 1),
         ("die-on-term", "true"),
@@ -94,25 +100,41 @@ def config(api: Api) -> str:
     return "[uwsgi]\n" + "".join(f"{key} = {value}\n" for key, value in entries)
 
 
+def _environment(api: Api) -> dict[str, str]:
+    return {
+        **api.environment,
+        "DAYBREAK_HEALTH": urls.host_port(api.any_address, api.health_port),
+        "DAYBREAK_DRAINING": drain.flag(api.name),
+    }
+
+
 def files(api: Api) -> list[File | Folder]:
     """What it reads beside its own configuration and certificate."""
     return [
-        File(api.path, config(api), mode=0o640, group=api.user),
-        File(api.mule, MULE, mode=0o640, group=api.user),
+        File(api.path, config(api), mode=0o640, group=api.user, container=api.container),
+        File(api.mule, MULE, mode=0o640, group=api.user, container=api.container),
     ]
 
 
-def process(api: Api) -> Process:
+def process(api: Api, *, prefix: str = "") -> Process:
     """Its process.
 
     It has no reload: uwsgi would load the application anew while requests wait, for longer than the
     gateway takes it for alive. A drained restart makes nobody wait.
+
+    Args:
+        api: The API.
+        prefix: Put before the names of its checks, where a charm has several.
     """
     health = f"http://127.0.0.1:{api.health_port}/"
-    checks: tuple[Check, ...] = (online(http=health), up(http=health))
+    checks: tuple[Check, ...] = (
+        online(http=health, name=f"{prefix}online"),
+        up(http=health, name=f"{prefix}up"),
+    )
     return Process(
         api.name,
         f"{api.program} --ini {api.path}",
+        container=api.container,
         user=api.user,
         group=api.user,
         checks=checks,

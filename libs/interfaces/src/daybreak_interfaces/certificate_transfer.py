@@ -26,6 +26,12 @@ def split_pem(text: str) -> list[str]:
     return _PEM.findall(text)
 
 
+def bundle(*texts: str) -> str:
+    """One text with the certificates of some, each once, in an order that does not depend on theirs."""
+    found = {pem for text in texts for pem in split_pem(text)}
+    return "".join(f"{pem.strip()}\n" for pem in sorted(found))
+
+
 def write_request(app_bag: WritableBag, *, version: int = 1) -> None:
     """Say which version this client reads (leader only)."""
     put(app_bag, {"version": str(version)})

@@ -1,0 +1,198 @@
+"""The relations that OpenStack's services have in common, as ready-made needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import ops
+
+from daybreak_charm import urls
+from daybreak_charm.context import Context
+from daybreak_charm.description import Need
+from daybreak_interfaces import (
+    NotReady,
+    certificate_transfer,
+    ingress,
+    keystone,
+    memcached,
+    mysql_client,
+    rabbitmq,
+)
+
+AMQP = "amqp"
+CACHE = "cache"
+IDENTITY = "identity-service"
+INTERNAL = "ingress-internal"
+PUBLIC = "ingress-public"
+TRUSTED = "receive-ca-cert"
+VHOST = "openstack"
+"""Virtual host of the message queue that all services share (reference: the existing charms' default)."""
+
+
+def database(name: str, endpoint: str = "database") -> Need:
+    """A database of one's own, a `mysql_client.Answer`."""
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        if context.leader:
+            bag = relation.data[context.charm.app]
+            mysql_client.write_request(bag, mysql_client.Request(name), alias=endpoint)
+
+    def read(context: Context, relation: ops.Relation) -> mysql_client.Answer | NotReady:
+        return mysql_client.read_answer(context.remote_app(relation), context.secret)
+
+    return Need(endpoint, read, request)
+
+
+def messaging(username: str, vhost: str = VHOST, endpoint: str = AMQP) -> Need:
+    """A user of the message queue, a `rabbitmq.Answer`."""
+    wanted = rabbitmq.Request(username, vhost)
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        if context.leader:
+            bag = relation.data[context.charm.app]
+            rabbitmq.write_request(bag, wanted)
+
+    def read(context: Context, relation: ops.Relation) -> rabbitmq.Answer | NotReady:
+        return rabbitmq.read_answer(context.remote_app(relation), context.secret, wanted)
+
+    return Need(endpoint, read, request)
+
+
+def cache() -> Need:
+    """Servers of memcached, a `memcached.Answer`; a cloud works without."""
+
+    def read(context: Context, relation: ops.Relation) -> memcached.Answer | NotReady:
+        return memcached.read_answer(context.remote_app(relation), context.remote_units(relation))
+
+    return Need(CACHE, read, required=False)
+
+
+def trusted() -> Need:
+    """Certificates of other authorities that clients must trust, a tuple of answers."""
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        if context.leader:
+            certificate_transfer.write_request(relation.data[context.charm.app])
+
+    def read(context: Context, relation: ops.Relation) -> certificate_transfer.Answer:
+        return certificate_transfer.read_answer(
+            context.remote_app(relation), context.remote_units(relation)
+        )
+
+    return Need(TRUSTED, read, request, required=False, many=True)
+
+
+def route(endpoint: str, port: int, health_port: int, suffix: str = "") -> Need:
+    """A URL at the gateway, without a slash at its end.
+
+    The gateway passes its path on: the service answers there and puts it into its links.
+
+    Args:
+        endpoint: Name of the relation's endpoint.
+        port: Port of the service, by TLS.
+        health_port: Port that answers for its health, without TLS.
+        suffix: What tells a second API of an application from its first, such as `-metadata`.
+    """
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        server = ingress.Server(context.fqdn, context.bind_address)
+        ingress.write_unit(relation.data[context.charm.unit], server)
+        if context.leader:
+            check = ingress.HealthCheck("/", port=health_port, scheme="http")
+            wanted = ingress.Request(
+                context.model, context.app + suffix, port, scheme="https", healthcheck=check
+            )
+            ingress.write_request(relation.data[context.charm.app], wanted)
+
+    def read(context: Context, relation: ops.Relation) -> str | NotReady:
+        return ingress.read_answer(context.remote_app(relation))
+
+    return Need(endpoint, read, request, required=False)
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where a service is reached, without a slash at the end.
+
+    Attributes:
+        internal: By other services.
+        public: By users.
+        prefix: Path that the gateway passes on, known before it answers, so that its answer restarts
+            nothing.
+        settled: Whether every gateway that is related has answered; the service's own address stands
+            in until then.
+    """
+
+    internal: str
+    public: str
+    prefix: str
+    settled: bool = True
+
+
+def addresses(
+    context: Context, port: int, internal: str = INTERNAL, public: str = PUBLIC, suffix: str = ""
+) -> Urls:
+    """URLs of a service; it asks the relations themselves, so that it may be called before the gates."""
+    service = urls.url("https", context.service_fqdn, port)
+    answers = {
+        endpoint: ingress.read_answer(context.remote_app(relation))
+        for endpoint in (internal, public)
+        for relation in context.relations(endpoint)
+    }
+    found = {key: url for key, url in answers.items() if isinstance(url, str)}
+    inside = found.get(internal, service)
+    prefix = urls.path_of(inside) or f"/{context.model}-{context.app}{suffix}"
+    return Urls(inside, found.get(public, inside), prefix, settled=found == answers)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a service is called in the catalogue.
+
+    Attributes:
+        service: Name.
+        type: Type, such as `image`.
+        description: For people.
+        path: Put behind its URLs, such as `/v2.1`.
+    """
+
+    service: str
+    type: str
+    description: str
+    path: str = ""
+
+
+def identity(
+    entries: tuple[Entry, ...],
+    where: Callable[[Context], Urls],
+    extra_roles: tuple[str, ...] = (),
+) -> Need:
+    """A service user and entries in the catalogue, a `keystone.Answer`."""
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        if not context.leader or not (found := where(context)).settled:
+            return
+        endpoints = tuple(
+            keystone.Endpoint(
+                entry.service,
+                entry.type,
+                entry.description,
+                internal_url=found.internal + entry.path,
+                public_url=found.public + entry.path,
+                admin_url=found.internal + entry.path,
+            )
+            for entry in entries
+        )
+        region = str(context.config["region"])
+        wanted = keystone.Request(region, endpoints, extra_roles)
+        keystone.write_request(relation.data[context.charm.app], wanted)
+
+    def read(context: Context, relation: ops.Relation) -> keystone.Answer | NotReady:
+        return keystone.read_answer(context.remote_app(relation), context.secret)
+
+    return Need(IDENTITY, read, request)
+
+
+def answers(needs: Mapping[str, object]) -> tuple[certificate_transfer.Answer, ...]:
+    """The value of `trusted` among a context's needs."""
+    found = needs.get(TRUSTED)
+    return found if isinstance(found, tuple) else ()  # pyright: ignore[reportUnknownVariableType]
