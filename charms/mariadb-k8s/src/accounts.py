@@ -36,10 +36,10 @@ class UnreadableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Client:
-    """A relation whose application has named a database that it may have."""
+    """A relation whose application has named databases that it may have, its main one first."""
 
     relation: ops.Relation
-    database: str
+    databases: tuple[str, ...]
 
 
 def new_password() -> str:
@@ -51,11 +51,8 @@ def refused(context: Context) -> str:
     """Return why databases are refused, for the operator; "" when none is."""
     reasons: list[str] = []
     for relation in context.relations(ENDPOINT):
-        request = mysql_client.read_request(context.remote_app(relation))
-        if isinstance(request, NotReady):
-            continue
         try:
-            mariadb.check_database(request.database)
+            _databases(context, relation)
         except mariadb.InvalidError as error:
             reasons.append(f"refused to {relation.app.name}: {error}")
     return "; ".join(reasons)
@@ -64,14 +61,23 @@ def refused(context: Context) -> str:
 def clients(context: Context) -> Iterator[Client]:
     """Yield the relations to serve, in the order of their ids."""
     for relation in sorted(context.relations(ENDPOINT), key=lambda relation: relation.id):
-        request = mysql_client.read_request(context.remote_app(relation))
-        if isinstance(request, NotReady):
-            continue
         try:
-            mariadb.check_database(request.database)
+            databases = _databases(context, relation)
         except mariadb.InvalidError:
             continue
-        yield Client(relation, request.database)
+        if databases:
+            yield Client(relation, databases)
+
+
+def _databases(context: Context, relation: ops.Relation) -> tuple[str, ...]:
+    """The databases that a relation asks for; none before it has."""
+    request = mysql_client.read_request(context.remote_app(relation))
+    if isinstance(request, NotReady):
+        return ()
+    databases = (request.database, *request.extra_databases)
+    for database in databases:
+        mariadb.check_database(database)
+    return databases
 
 
 def publish(context: Context, ca: str) -> None:
@@ -89,7 +95,7 @@ def publish(context: Context, ca: str) -> None:
     # A relation that says nothing for now keeps its users.
     related = {relation.id for relation in context.relations(ENDPOINT)}
     statements = mariadb.statements(
-        [_account(client.database, content) for client, content in wanted],
+        [_account(client.databases, content) for client, content in wanted],
         [user for user in inventory.users if _is_kept(user, newest, related)],
         inventory,
     )
@@ -103,7 +109,7 @@ def publish(context: Context, ca: str) -> None:
         secret_tls = context.grant(client.relation, "secret-tls", {"tls": "True", "tls-ca": ca})
         mysql_client.write_answer(
             client.relation.data[context.charm.app],
-            database=client.database,
+            database=client.databases[0],
             endpoints=(f"{context.service_fqdn}:{mariadb.PORT}",),
             secret_user=secret_user,
             secret_tls=secret_tls,
@@ -141,7 +147,7 @@ def rotate(
         content = _content(client, revision + 1)
         rotated.append((found, content))
         names.append(client.relation.app.name)
-        account = _account(client.database, content)
+        account = _account(client.databases, content)
         statements += mariadb.statements([account], inventory.users, inventory)
     if statements:
         run(context, "\n".join(statements))
@@ -210,9 +216,9 @@ def _content(client: Client, generation: int) -> dict[str, str]:
     return {"username": user, "password": new_password()}
 
 
-def _account(database: str, content: dict[str, str]) -> mariadb.Account:
+def _account(databases: tuple[str, ...], content: dict[str, str]) -> mariadb.Account:
     return mariadb.Account(
-        content["username"], database, mariadb.password_hash(content["password"])
+        content["username"], databases, mariadb.password_hash(content["password"])
     )
 
 

@@ -208,10 +208,10 @@ UP_COMMAND = f"sh -c 'mariadb-admin --no-defaults --socket={SOCKET} ping || true
 
 @dataclass(frozen=True)
 class Account:
-    """A user with all rights on one database."""
+    """A user with all rights on its databases, most often one."""
 
     user: str
-    database: str
+    databases: tuple[str, ...]
     password_hash: str
 
 
@@ -282,21 +282,23 @@ def statements(
     lines: list[str] = []
     databases = set(inventory.databases)
     for account in accounts:
-        check_database(account.database)
         parse_user(account.user)
-        database = f"`{account.database}`"
-        if account.database not in databases:
-            databases.add(account.database)
-            lines.append(f"CREATE DATABASE IF NOT EXISTS {database}")
+        for database in account.databases:
+            check_database(database)
+            if database not in databases:
+                databases.add(database)
+                lines.append(f"CREATE DATABASE IF NOT EXISTS `{database}`")
         if inventory.users.get(account.user) != account.password_hash:
             verb = "ALTER USER" if account.user in inventory.users else "CREATE USER IF NOT EXISTS"
             lines.append(
                 f"{verb} '{account.user}'@'%' IDENTIFIED VIA mysql_native_password"
                 f" USING '{account.password_hash}' REQUIRE SSL"
             )
-        if (account.user, account.database) not in inventory.grants:
-            pattern = f"`{_escape(account.database)}`"
-            lines.append(f"GRANT ALL PRIVILEGES ON {pattern}.* TO '{account.user}'@'%'")
+        lines += [
+            f"GRANT ALL PRIVILEGES ON `{_escape(database)}`.* TO '{account.user}'@'%'"
+            for database in account.databases
+            if (account.user, database) not in inventory.grants
+        ]
     lines += [
         f"DROP USER IF EXISTS '{user}'@'%'"
         for user in sorted(inventory.users)

@@ -60,6 +60,13 @@ def test_mysql_client_request() -> None:
     assert isinstance(mysql_client.read_request({}), NotReady)
 
 
+def test_mysql_client_further_databases_are_for_the_same_user() -> None:
+    request = mysql_client.Request("nova", extra_databases=("nova_cell0",))
+    bag = write(mysql_client.write_request, request)
+    assert bag["extra-databases"] == '["nova_cell0"]'
+    assert mysql_client.read_request(bag) == request
+
+
 def test_mysql_client_answer_of_the_router() -> None:
     bag = {
         "database": "keystone",

@@ -5,8 +5,9 @@ import pytest
 
 GIB = 2**30
 HASH = mariadb.password_hash("a password")
-KEYSTONE = mariadb.Account("keystone.r7.g1", "keystone", HASH)
-GLANCE = mariadb.Account("glance.r8.g1", "glance_api", HASH)
+NOVA = mariadb.Account("nova.r5.g1", ("nova", "nova_cell0"), HASH)
+KEYSTONE = mariadb.Account("keystone.r7.g1", ("keystone",), HASH)
+GLANCE = mariadb.Account("glance.r8.g1", ("glance_api",), HASH)
 EMPTY = mariadb.Inventory("11.8.6", frozenset({"mysql"}), {}, frozenset())
 
 
@@ -100,8 +101,15 @@ def test_nothing_is_said_twice():
     assert mariadb.statements([KEYSTONE, GLANCE], [], inventory) == ()
 
 
+def test_a_user_may_have_several_databases() -> None:
+    made = mariadb.statements([NOVA], [], EMPTY)
+    assert [line.split()[0] for line in made] == ["CREATE", "CREATE", "CREATE", "GRANT", "GRANT"]
+    assert sum("CREATE USER" in line for line in made) == 1
+    assert "`nova\\_cell0`.* TO 'nova.r5.g1'@'%'" in made[-1]
+
+
 def test_two_accounts_may_share_a_database():
-    other = mariadb.Account("cinder-volume.r9.g1", "keystone", HASH)
+    other = mariadb.Account("cinder-volume.r9.g1", ("keystone",), HASH)
     sql = mariadb.statements([KEYSTONE, other], [], EMPTY)
     assert sum("CREATE DATABASE" in line for line in sql) == 1
 
@@ -130,13 +138,13 @@ def test_users_of_relations_that_are_gone_are_dropped_and_nothing_else():
 @pytest.mark.parametrize("database", ["", "a`b", "a.b", "x" * 65, "mysql", "SYS", "a\\b"])
 def test_a_bad_database_name_is_refused(database: str):
     with pytest.raises(mariadb.InvalidError):
-        mariadb.statements([mariadb.Account("a.r1.g1", database, HASH)], [], EMPTY)
+        mariadb.statements([mariadb.Account("a.r1.g1", (database,), HASH)], [], EMPTY)
 
 
 @pytest.mark.parametrize("user", ["root", "a'b.r1.g1", "a.r1", "A.r1.g1"])
 def test_a_user_of_another_form_is_refused(user: str):
     with pytest.raises(mariadb.InvalidError):
-        mariadb.statements([mariadb.Account(user, "keystone", HASH)], [], EMPTY)
+        mariadb.statements([mariadb.Account(user, ("keystone",), HASH)], [], EMPTY)
 
 
 def test_a_user_name_tells_its_relation_and_generation():

@@ -19,10 +19,13 @@ class Request:
     Attributes:
         database: Name of the database.
         requested_secrets: Fields that the client takes from secrets instead of plain text.
+        extra_databases: Further databases for the same user (ours: `extra-databases`, a JSON list;
+            other servers ignore it).
     """
 
     database: str
     requested_secrets: tuple[str, ...] = REQUESTED_SECRETS
+    extra_databases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ def write_request(app_bag: WritableBag, request: Request, *, alias: str = "datab
             "database": request.database,
             "requested-secrets": json.dumps(list(request.requested_secrets)),
             "alias": alias.replace("-", "_"),
+            "extra-databases": json.dumps(list(request.extra_databases))
+            if request.extra_databases
+            else None,
         },
     )
 
@@ -65,7 +71,8 @@ def read_request(app_bag: Bag) -> Request | NotReady:
     if not database:
         return NotReady("the client has not named its database")
     fields = list_of(load_json(app_bag, "requested-secrets"), str)
-    return Request(database, tuple(fields or ()))
+    extra = list_of(load_json(app_bag, "extra-databases"), str)
+    return Request(database, tuple(fields or ()), tuple(extra or ()))
 
 
 def write_answer(

@@ -28,13 +28,14 @@ VHOST = "openstack"
 """Virtual host of the message queue that all services share (reference: the existing charms' default)."""
 
 
-def database(name: str, endpoint: str = "database") -> Need:
-    """A database of one's own, a `mysql_client.Answer`."""
+def database(name: str, endpoint: str = "database", extra: tuple[str, ...] = ()) -> Need:
+    """A database of one's own, a `mysql_client.Answer`; further ones are for the same user."""
+    wanted = mysql_client.Request(name, extra_databases=extra)
 
     def request(context: Context, relation: ops.Relation) -> None:
         if context.leader:
             bag = relation.data[context.charm.app]
-            mysql_client.write_request(bag, mysql_client.Request(name), alias=endpoint)
+            mysql_client.write_request(bag, wanted, alias=endpoint)
 
     def read(context: Context, relation: ops.Relation) -> mysql_client.Answer | NotReady:
         return mysql_client.read_answer(context.remote_app(relation), context.secret)
@@ -129,19 +130,27 @@ class Urls:
 
 
 def addresses(
-    context: Context, port: int, internal: str = INTERNAL, public: str = PUBLIC, suffix: str = ""
+    context: Context, port: int, routes: tuple[str, ...] = (INTERNAL, PUBLIC), suffix: str = ""
 ) -> Urls:
-    """URLs of a service; it asks the relations themselves, so that it may be called before the gates."""
+    """URLs of a service; it asks the relations themselves, so that it may be called before the gates.
+
+    Args:
+        context: This dispatch.
+        port: Port of the service.
+        routes: Endpoints of the relations with gateways: for services, and for users.
+        suffix: As in `route`.
+    """
     service = urls.url("https", context.service_fqdn, port)
     answers = {
         endpoint: ingress.read_answer(context.remote_app(relation))
-        for endpoint in (internal, public)
+        for endpoint in routes
         for relation in context.relations(endpoint)
     }
     found = {key: url for key, url in answers.items() if isinstance(url, str)}
-    inside = found.get(internal, service)
+    inside, outside = (found.get(endpoint) for endpoint in (routes[0], routes[-1]))
+    inside = inside or service
     prefix = urls.path_of(inside) or f"/{context.model}-{context.app}{suffix}"
-    return Urls(inside, found.get(public, inside), prefix, settled=found == answers)
+    return Urls(inside, outside or inside, prefix, settled=found == answers)
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,9 @@ class Api:
         port: Port of its listener, by TLS.
         health_port: Port that answers for its health.
         container: Its container.
-        environment: Variables that the application reads.
-        suffix: What tells a second API of an application from its first, in its URLs and endpoints.
+        environment: Makes the variables that the application reads.
+        routes: Endpoints of its relations with gateways: for services, and for users.
+        suffix: What tells a second API of an application from its first, in its URLs.
     """
 
     name: str
@@ -100,7 +101,8 @@ class Api:
     port: int
     health_port: int
     container: str
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Callable[[Inputs], Mapping[str, str]] = lambda _: {}
+    routes: tuple[str, ...] = (needs.INTERNAL, needs.PUBLIC)
     suffix: str = ""
 
 
@@ -139,6 +141,7 @@ class Service:
         entries: What the catalogue says of the main one.
         options: Options of its own, beside those that every service has.
         databases: Names of its databases by endpoint; the first is oslo.db's own.
+        extra_databases: Further ones that the user of the first may use.
         database_section: Section of the first one.
         sync: Program and arguments that bring an empty database to its heads.
         upgrade: Steps from one release to another.
@@ -157,6 +160,7 @@ class Service:
     catalogue: Path
     options: Callable[[Inputs], ini.Options] = _none
     databases: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra_databases: tuple[str, ...] = ()
     database_section: str = "database"
     sync: tuple[str, ...] = ()
     upgrade: tuple[Step, ...] = ()
@@ -272,11 +276,7 @@ def read(context: Context, service: Service) -> Inputs | Waiting | Blocked:
 
 def api_urls(context: Context, api: Api) -> needs.Urls:
     """URLs of one API."""
-    return needs.addresses(context, api.port, *_routes(api), suffix=api.suffix)
-
-
-def _routes(api: Api) -> tuple[str, str]:
-    return needs.INTERNAL + api.suffix, needs.PUBLIC + api.suffix
+    return needs.addresses(context, api.port, api.routes, api.suffix)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def uwsgi_api(service: Service, inputs: Inputs, api: Api) -> uwsgi.Api:
         mounts=("/", inputs.urls[api.name].prefix),
         container=api.container,
         environment={
-            **api.environment,
+            **api.environment(inputs),
             "DAYBREAK_APPLICATION": api.application,
             "DAYBREAK_ARGUMENTS": " ".join(service.command(api.name)),
         },
@@ -429,7 +429,10 @@ def database_address(answer: mysql_client.Answer) -> DatabaseAddress:
 def describe(service: Service) -> Description[Inputs]:
     """The description of a charm that runs this service."""
     main = service.apis[0]
-    asked: list[Need] = [needs.database(name, at) for at, name in service.databases.items()]
+    asked: list[Need] = [
+        needs.database(name, at, () if number else service.extra_databases)
+        for number, (at, name) in enumerate(service.databases.items())
+    ]
     if service.messaging:
         asked.append(needs.messaging(service.project))
     asked += [
@@ -439,7 +442,7 @@ def describe(service: Service) -> Description[Inputs]:
         *(
             needs.route(endpoint, api.port, api.health_port, api.suffix)
             for api in service.apis
-            for endpoint in _routes(api)
+            for endpoint in api.routes
         ),
     ]
     return Description(
