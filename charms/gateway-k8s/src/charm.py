@@ -68,7 +68,7 @@ def read_route(context: Context, relation: ops.Relation) -> haproxy.Route | NotR
     if isinstance(request, NotReady):
         return request
     servers = [ingress.read_unit(bag) for bag in context.remote_units(relation)]
-    route = haproxy.route(request, [s.host for s in servers if isinstance(s, ingress.Server)])
+    route = haproxy.route(request, [s for s in servers if isinstance(s, ingress.Server)])
     if route is None:
         logger.warning("%s asked for a route that cannot be", relation)
         return NotReady("the request cannot be routed")
@@ -109,8 +109,10 @@ def read(context: Context) -> haproxy.Inputs | Waiting | Blocked:
     for route in (*context.needs[INTERNAL], *context.needs[PUBLIC]):
         known = routes.setdefault(route.name, route)
         # Both relations name the same units; one may have heard of a unit first.
-        hosts = sorted({*known.hosts, *route.hosts})
-        routes[route.name] = haproxy.Route(known.request, tuple(hosts))
+        servers = {server.host: server for server in (*route.servers, *known.servers)}
+        routes[route.name] = haproxy.Route(
+            known.request, tuple(servers[host] for host in sorted(servers))
+        )
     return haproxy.Inputs(
         program=layout.program("haproxy") if layout else "/usr/sbin/haproxy",
         version=layout.version if layout else "",
@@ -118,6 +120,7 @@ def read(context: Context) -> haproxy.Inputs | Waiting | Blocked:
         pem=certificate.key + certificate.certificate,
         ca=certificate.ca + "".join(f"{pem}\n" for pem in extra),
         routes=tuple(routes[name] for name in sorted(routes)),
+        gateways=max(context.planned, 1),
         ipv6=":" in (context.bind_address or ""),
     )
 

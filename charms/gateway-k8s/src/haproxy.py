@@ -1,5 +1,6 @@
 """HAProxy's configuration, made from the routes alone."""
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,11 +28,11 @@ class Route:
 
     Attributes:
         request: What it asked for.
-        hosts: Stable names of its units, sorted.
+        servers: Its units, sorted by their stable names.
     """
 
     request: ingress.Request
-    hosts: tuple[str, ...]
+    servers: tuple[ingress.Server, ...]
 
     @property
     def name(self) -> str:
@@ -55,6 +56,7 @@ class Inputs:
         pem: Private key, certificate and chain.
         ca: PEMs that the units' certificates are verified with.
         routes: What is routed, by name.
+        gateways: Units of this gateway, which share what an application's unit can work on.
         ipv6: Whether the unit's address is of IPv6.
     """
 
@@ -64,25 +66,39 @@ class Inputs:
     pem: str = field(repr=False)
     ca: str = field(repr=False)
     routes: tuple[Route, ...] = ()
+    gateways: int = 1
     ipv6: bool = False
 
 
-def route(request: ingress.Request, hosts: Iterable[str]) -> Route | None:
+def route(request: ingress.Request, servers: Iterable[ingress.Server]) -> Route | None:
     """A route, None when what was asked for cannot stand in a configuration."""
     check = request.healthcheck
     if not (_NAME.match(request.model) and _NAME.match(request.name)):
         return None
     if request.scheme not in ("http", "https", "h2c") or (check and not _PATH.match(check.path)):
         return None
-    good = sorted({host.rstrip(".") for host in hosts if _NAME.match(host)})
-    return Route(request, tuple(good))
+    good = {
+        host: dataclasses.replace(server, host=host)
+        for server in servers
+        if _NAME.match(server.host) and (host := server.host.rstrip("."))
+    }
+    return Route(request, tuple(good[host] for host in sorted(good)))
 
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms"
 
 
-def _backend(route: Route) -> list[str]:
+def _share(concurrency: int | None, gateways: int) -> str:
+    """Words that let requests wait here for a unit that has its hands full.
+
+    There they would wait for a worker to greet them, and while one is not greeted, its time to connect runs out.
+    Here they go to whichever unit is free first.
+    """
+    return f" maxconn {-(-concurrency // gateways)}" if concurrency else ""
+
+
+def _backend(route: Route, gateways: int) -> list[str]:
     request = route.request
     lines = [f"backend {route.name}"]
     if request.strip_prefix:
@@ -102,15 +118,16 @@ def _backend(route: Route) -> list[str]:
         if check.port:
             words += f" port {int(check.port)}"
         words += " check-ssl" if secure else " no-check-ssl"
-    for host in route.hosts:
-        tls = ""
+    for server in route.servers:
+        host, tls = server.host, ""
         if request.scheme == "https":
             tls = f" ssl verify required ca-file {CA} sni str({host}) verifyhost {host}"
             tls += f" check-sni {host}" if "no-check-ssl" not in words else ""
         elif request.scheme == "h2c":
             tls = " proto h2"
         where = urls.host_port(host, request.port)
-        lines.append(f"    server {host.partition('.')[0]} {where} {words}{tls}")
+        share = _share(server.concurrency, gateways)
+        lines.append(f"    server {host.partition('.')[0]} {where} {words}{share}{tls}")
     return [*lines, ""]
 
 
@@ -193,7 +210,7 @@ def config(inputs: Inputs) -> str:
         "",
     ]
     for item in inputs.routes:
-        lines += _backend(item)
+        lines += _backend(item, inputs.gateways)
     return "\n".join(lines)
 
 

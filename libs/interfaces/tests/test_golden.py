@@ -313,6 +313,11 @@ def test_ingress_unit_and_answer() -> None:
     assert bag == {"host": '"placement-0.x.svc.cluster.local"', "ip": '"10.1.0.7"'}
     assert ingress.read_unit(bag) == server
     assert isinstance(ingress.read_unit({"ingress-address": "10.1.0.7"}), NotReady)
+    busy = ingress.Server(server.host, server.ip, 16)
+    ingress.write_unit(bag, busy)
+    assert bag["concurrency"] == "16"
+    assert ingress.read_unit(bag) == busy
+    assert ingress.read_unit({**bag, "concurrency": '"many"'}) == server
     ingress.write_unit(bag, None)
     assert bag == {}
     answer = write(ingress.write_answer, "http://10.1.0.9/openstack-placement")

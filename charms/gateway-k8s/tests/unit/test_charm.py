@@ -226,9 +226,21 @@ def test_a_request_that_would_break_the_configuration_is_not_routed(
     assert "    server " not in edge.config
 
 
+def test_gateways_share_what_a_unit_can_work_on() -> None:
+    names = [f"a-{number}.a-endpoints.m.svc.cluster.local" for number in (0, 1)]
+    servers = [ingress.Server(names[0], concurrency=9), ingress.Server(names[1])]
+    route = haproxy.route(ingress.Request("m", "a", 80), servers)
+    assert route is not None
+    inputs = haproxy.Inputs("/h", "3", "haproxy", "", "", (route,), gateways=2)
+    text = haproxy.config(inputs)
+    assert f"server a-0 {names[0]}:80 check maxconn 5\n" in text
+    # Whoever does not say gets all of it.
+    assert f"server a-1 {names[1]}:80 check\n" in text
+
+
 def test_a_prefix_can_be_stripped() -> None:
     request = ingress.Request("m", "a", 80, strip_prefix=True)
-    route = haproxy.route(request, ["a-0.a-endpoints.m.svc.cluster.local"])
+    route = haproxy.route(request, [ingress.Server("a-0.a-endpoints.m.svc.cluster.local")])
     assert route is not None
     text = haproxy.config(haproxy.Inputs("/h", "3", "haproxy", "", "", (route,)))
     assert r"http-request replace-path ^/m\-a/?(.*)$ /\1" in text

@@ -41,6 +41,11 @@ class ApiSize:
     max_overflow: int
 
     @property
+    def concurrency(self) -> int:
+        """Requests that the unit works on at the same time."""
+        return self.workers * self.threads
+
+    @property
     def connections(self) -> int:
         """The most connections that the unit can hold."""
         return self.workers * (self.pool_size + self.max_overflow)

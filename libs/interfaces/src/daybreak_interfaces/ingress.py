@@ -60,10 +60,13 @@ class Server:
     Attributes:
         host: Its stable DNS name.
         ip: Its current address, may be missing.
+        concurrency: Requests that it works on at the same time; more wait better in the gateway. Not part
+            of version 2, whose readers drop keys that they do not know.
     """
 
     host: str
     ip: str | None = None
+    concurrency: int | None = None
 
 
 _APP_KEYS = (
@@ -111,6 +114,9 @@ def write_unit(unit_bag: WritableBag, server: Server | None) -> None:
         {
             "host": json.dumps(server.host) if server else None,
             "ip": json.dumps(server.ip) if server and server.ip else None,
+            "concurrency": json.dumps(server.concurrency)
+            if server and server.concurrency
+            else None,
         },
     )
 
@@ -160,7 +166,10 @@ def read_unit(unit_bag: Bag) -> Server | NotReady:
     host = _text(unit_bag, "host")
     if not host:
         return NotReady("the unit has not named its host")
-    return Server(host, _text(unit_bag, "ip"))
+    concurrency = load_json(unit_bag, "concurrency")
+    if not isinstance(concurrency, int) or concurrency < 1:
+        concurrency = None
+    return Server(host, _text(unit_bag, "ip"), concurrency)
 
 
 def write_answer(app_bag: WritableBag, url: str | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import ops
 
-from daybreak_charm import urls
+from daybreak_charm import sizing, urls
 from daybreak_charm.context import Context
 from daybreak_charm.description import Need
 from daybreak_interfaces import (
@@ -95,7 +95,8 @@ def route(endpoint: str, port: int, health_port: int, suffix: str = "") -> Need:
     """
 
     def request(context: Context, relation: ops.Relation) -> None:
-        server = ingress.Server(context.fqdn, context.bind_address)
+        concurrency = sizing.api(context.machine).concurrency
+        server = ingress.Server(context.fqdn, context.bind_address, concurrency)
         ingress.write_unit(relation.data[context.charm.unit], server)
         if context.leader:
             check = ingress.HealthCheck("/", port=health_port, scheme="http")
