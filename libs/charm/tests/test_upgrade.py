@@ -203,7 +203,9 @@ class Cloud:
             self.database.execute("INSERT INTO alembic_version VALUES (%s)", head)
 
     def stands(self, record: Record, *heads: str) -> None:
-        schemas.write_record(self.database, "echo", record)
+        lease = schemas.take(self.database, "echo", "test")
+        schemas.write_record(self.database, "echo", record, lease)
+        schemas.release(self.database, "echo", lease)
         self.set_heads(*heads)
 
     @property
@@ -358,11 +360,69 @@ def test_an_expand_that_fails_is_tried_again_and_says_why(cloud: Cloud, words: s
     assert "echo" not in plan.services
     assert any(name.startswith("wait-retry") for name in plan.checks), "nothing would wake it"
     # Another unit may have a go: a failure does not keep the lease.
-    assert schemas.take(cloud.database, "echo", "echo/7").mine
-    schemas.release(cloud.database, "echo", "echo/7")
+    lease = schemas.take(cloud.database, "echo", "echo/7")
+    assert lease.mine
+    schemas.release(cloud.database, "echo", lease)
     cloud.codes.clear()
     cloud.run(state)
     assert cloud.record == ROLLING
+
+
+def test_whoever_has_lost_the_lease_writes_nothing(cloud: Cloud) -> None:
+    cloud.stands(IDLE, "h1")
+    lost = schemas.take(cloud.database, "echo", "echo/0")
+    schemas.renew(cloud.database, "echo", lost)
+    assert schemas.take(cloud.database, "echo", "echo/0") == lost, "renewed in time"
+    assert not schemas.take(cloud.database, "echo", "echo/1").mine
+    cloud.database.execute("UPDATE daybreak_lease SET expires = 1")
+    taken = schemas.take(cloud.database, "echo", "echo/1")
+    assert (taken.mine, taken.fence) == (True, lost.fence + 1)
+    with pytest.raises(schemas.LeaseLostError):
+        schemas.renew(cloud.database, "echo", lost)
+    with pytest.raises(schemas.LeaseLostError):
+        schemas.write_record(cloud.database, "echo", ROLLING, lost)
+    schemas.release(cloud.database, "echo", lost)
+    schemas.write_record(cloud.database, "echo", EXPANDING, taken)
+    assert cloud.record == EXPANDING
+
+
+def test_no_step_begins_without_the_lease(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.stands(IDLE, "h1")
+    original = Cloud._start
+
+    def slow(self: Cloud, container: ops.Container, *names: str) -> None:
+        """Another unit takes the lease while the check runs."""
+        original(self, container, *names)
+        cloud.database.execute("UPDATE daybreak_lease SET owner = 'echo/1', fence = fence + 1")
+
+    monkeypatch.setattr(Cloud, "_start", slow)
+    out = cloud.run(cloud.state("2026.1", {1: "2026.1"}))
+    assert cloud.ran == ["status check"]
+    message = "another unit has taken the migration over"
+    assert out.unit_status == testing.WaitingStatus(message)
+
+
+def test_a_step_that_takes_long_renews_the_lease(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.stands(IDLE, "h1")
+    started: list[str] = []
+    monkeypatch.setattr(Cloud, "_start", lambda _, __, *names: started.extend(names))
+    monkeypatch.setattr(program, "_runs", lambda _, name: name in started)  # it goes on
+    out = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    assert out.unit_status == testing.WaitingStatus("upgrade 2025.1 -> 2026.1: check runs")
+    again = cloud.folder / "run/once/check-echo.again"
+    assert float(again.read_text()) == 1_800_000_000 + program.AGAIN
+    assert program.AGAIN * 2 < schemas.LEASE_SECONDS
+    command = str(out.get_container("echo").plan.checks["wait-check-echo"].exec)
+    assert f"test $(date +%s) -ge $(cat {program.FOLDER}/check-echo.again)" in command
+    # The time has come: one more run holds the lease for its whole time.
+    again.write_text("1799999999\n")
+    cloud.database.execute("UPDATE daybreak_lease SET expires = 1800000001")
+    cloud.run(out)
+    assert float(again.read_text()) > 1_800_000_000
+    expires = cloud.database.query("SELECT expires FROM daybreak_lease")
+    assert expires == [(1_800_000_000 + schemas.LEASE_SECONDS,)]
 
 
 def test_a_contract_that_fails_leaves_the_unit_serving(cloud: Cloud) -> None:

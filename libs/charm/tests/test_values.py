@@ -206,19 +206,19 @@ def test_one_unit_at_a_time_holds_the_lease() -> None:
     assert (first.mine, first.fence) == (True, 1)
     other = schema.take(database, "keystone", "keystone/1")
     assert (other.mine, other.owner) == (False, "keystone/0")
-    # A unit that comes back takes its own lease again, with a new number.
-    assert schema.take(database, "keystone", "keystone/0").fence == 2
-    schema.release(database, "keystone", "keystone/0")
+    # A unit that comes back in time goes on holding it.
+    assert schema.take(database, "keystone", "keystone/0") == first
+    schema.release(database, "keystone", first)
     assert schema.take(database, "keystone", "keystone/1").mine
 
 
 def test_a_lease_that_has_expired_is_free() -> None:
     database = SqliteDatabase()
-    schema.take(database, "keystone", "keystone/0")
+    overslept = schema.take(database, "keystone", "keystone/0")
     database.execute("UPDATE daybreak_lease SET expires = 1")
     assert schema.take(database, "keystone", "keystone/1").mine
-    # The one that overslept cannot give away what is another's.
-    schema.release(database, "keystone", "keystone/0")
+    # It cannot give away what is another's.
+    schema.release(database, "keystone", overslept)
     assert not schema.take(database, "keystone", "keystone/2").mine
 
 

@@ -9,6 +9,7 @@ from daybreak_charm import schema as schemas
 from daybreak_charm import upgrade
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiting
 from daybreak_charm.program import Ended, Program
+from daybreak_charm.schema import Lease
 from daybreak_charm.upgrade import Create, Decision, Expand, Phase, Record, Refuse, Run, Step
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ FINISHED = "upgraded"
 CHECK_REFUSES = 2
 """Exit code by which an upgrade check says no (oslo.upgradecheck's FAILURE)."""
 _RECORD = "upgrade-record"
+_LOST = Waiting("another unit has taken the migration over", "retry")
 
 
 def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
@@ -34,6 +36,13 @@ def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
     Raises:
         DatabaseUnreachableError: The database does not answer.
     """
+    try:
+        return _migrate(context, schema, place)
+    except schemas.LeaseLostError:
+        return _LOST
+
+
+def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
     layout = context.layout(place)
     if layout is None:
         return Blocked("the image does not say its release", "use an image with a layout file")
@@ -56,12 +65,12 @@ def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
         elif isinstance(decision, Expand):
             record = decision.begins
         else:
-            schemas.release(connection, schema.project, context.unit)
+            schemas.release(connection, schema.project, lease)
             return Ready()
         # Before the first change: what is found half-way is understood by whoever comes next.
-        _write(context, connection, schema, record)
+        _write(context, connection, schema, record, lease)
     steps = _whole(schema) if isinstance(decision, Create) else _of(schema, "check", "expand")
-    trouble = _walk(context, schema, place, layout, steps, record)
+    trouble = _walk(context, schema, place, layout, steps, record, lease)
     if isinstance(trouble, Waiting) and trouble.waker != "retry":
         return trouble
     with context.effects.connect(schema.connect) as connection:
@@ -70,8 +79,9 @@ def migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
             if schemas.compare(found, schema, layout) != "equal":
                 trouble = Waiting("the migration did not reach the image's schema", "retry")
         elif trouble is None:
-            _write(context, connection, schema, Record(record.running, record.target, "roll"))
-        schemas.release(connection, schema.project, context.unit)
+            rolling = Record(record.running, record.target, "roll")
+            _write(context, connection, schema, rolling, lease)
+        schemas.release(connection, schema.project, lease)
     return trouble or Ready()
 
 
@@ -81,6 +91,13 @@ def finish(context: "Context", schema: "Schema", place: str) -> Outcome:
     Raises:
         DatabaseUnreachableError: The database does not answer.
     """
+    try:
+        return _finish(context, schema, place)
+    except schemas.LeaseLostError:
+        return _LOST
+
+
+def _finish(context: "Context", schema: "Schema", place: str) -> Outcome:
     record = context.memo.get(_RECORD)
     layout = context.layout(place)
     if not isinstance(record, Record) or layout is None:
@@ -101,16 +118,17 @@ def finish(context: "Context", schema: "Schema", place: str) -> Outcome:
         record = schemas.read_record(connection, schema.project) or record
         if record.under_way:
             record = Record(record.running, record.target, "contract")
-            _write(context, connection, schema, record)
+            _write(context, connection, schema, record, lease)
     steps = _of(schema, "contract", "online") if record.under_way else ()
-    trouble = _walk(context, schema, place, layout, steps, record)
+    trouble = _walk(context, schema, place, layout, steps, record, lease)
     if isinstance(trouble, Waiting) and trouble.waker != "retry":
         return trouble
     with context.effects.connect(schema.connect) as connection:
         if trouble is None:
-            _write(context, connection, schema, Record(record.target, record.target))
+            done = Record(record.target, record.target)
+            _write(context, connection, schema, done, lease)
             logger.info("upgrade to %s finished", record.target)
-        schemas.release(connection, schema.project, context.unit)
+        schemas.release(connection, schema.project, lease)
     if trouble is None and context.peer_unit.get(FINISHED) != record.target:
         context.put_peer_unit(**{FINISHED: record.target})
     return trouble or Ready()
@@ -206,13 +224,17 @@ def _look(
         return Refuse(f"{decision.why} ({', '.join(sorted(found))})", decision.remedy)
     if isinstance(decision, Run) and record is None and context.acting:
         # A schema that was there before: it is this release's.
-        _write(context, connection, schema, Record(layout.release, layout.release))
+        record = Record(layout.release, layout.release)
+        schemas.first_record(connection, schema.project, record)
+        context.memo[_RECORD] = record
     return decision
 
 
-def _write(context: "Context", connection: "Connection", schema: "Schema", record: Record) -> None:
+def _write(
+    context: "Context", connection: "Connection", schema: "Schema", record: Record, lease: Lease
+) -> None:
     if context.memo.get(_RECORD) != record:
-        schemas.write_record(connection, schema.project, record)
+        schemas.write_record(connection, schema.project, record, lease)
         context.memo[_RECORD] = record
 
 
@@ -231,10 +253,17 @@ def _walk(
     layout: "Layout",
     steps: Iterable[Step],
     record: Record,
+    lease: Lease,
 ) -> Outcome | None:
-    """Run steps in their order up to the first that has not succeeded; None when all have."""
+    """Run steps in their order up to the first that has not succeeded; None when all have.
+
+    Raises:
+        LeaseLostError: Another unit has taken the lease.
+    """
     container = context.container(place)
     for step in steps:
+        with context.effects.connect(schema.connect) as connection:
+            schemas.renew(connection, schema.project, lease)
         first, *rest = step.command
         program = Program(
             f"{step.name}-{schema.project}",

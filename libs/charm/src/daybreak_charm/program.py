@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 IN_HOOK = 20.0
 """Seconds that the hook itself follows a program: an ordinary one is over in 3 to 10."""
 STEP = 0.2
+AGAIN = 200.0
+"""Seconds after which a program that still runs wakes the loop, which renews what it holds for it."""
 PAUSE = 8.0
 """Seconds before a program that failed is tried again; a little less than the timer of a retry."""
 FOLDER = f"{drain.RUN}/once"
@@ -100,15 +102,31 @@ def run(
             context.effects.sleep(STEP)
             waited += STEP
     if ended is None:
-        # Not one word about the result: a program that was killed leaves none.
-        over = f"/bin/sh -c '! /charm/bin/pebble services {program.name} | grep -qw active'"
-        return Waiting(doing, Waiter(program.name, command=over))
+        return Waiting(doing, Waiter(program.name, command=_over(context, container, program.name)))
     logger.info("%s ended with %d", program.name, ended.code)
     return ended
 
 
+def _over(context: "Context", container: ops.Container, name: str) -> str:
+    """What succeeds when the program has ended, or has run for another while.
+
+    Not one word about the result: a program that was killed leaves none.
+    """
+    path = f"{FOLDER}/{name}.again"
+    try:
+        due = float(containers.read_text(container, path))
+    except pebble.PathError:
+        due = 0.0
+    now = context.effects.now()
+    if due <= now:
+        container.push(path, f"{now + AGAIN:.0f}\n")
+    active = f"/charm/bin/pebble services {name} | grep -qw active"
+    return f"/bin/sh -c '! {active} || test $(date +%s) -ge $(cat {path})'"
+
+
 def _launch(container: ops.Container, program: Program) -> None:
     container.remove_path(f"{FOLDER}/{program.name}.code", recursive=True)
+    container.remove_path(f"{FOLDER}/{program.name}.again", recursive=True)
     container.make_dir(FOLDER, make_parents=True, user=program.user, group=program.user)
     value: pebble.ServiceDict = {
         "override": "replace",

@@ -2,7 +2,10 @@
 
 The state is what the database says: its alembic heads, compared with those of the image, and a row
 that names the course of an upgrade (`upgrade.Record`). Only one unit migrates: it holds a lease in
-the database (owner, expiry, fencing number).
+the database (owner, expiry, fencing number). It renews the lease while a step runs; if it could not
+(its agent was away for longer than the lease), another unit may take it, with the next number, and
+whoever held it before begins no further step and writes no record. What a program of it still does in
+the database cannot be fenced: the steps are safe to repeat.
 """
 
 from collections.abc import Set
@@ -17,26 +20,39 @@ if TYPE_CHECKING:
     from daybreak_charm.layout import Layout
 
 LEASE_SECONDS = 600
+"""Several times as long as the pause after which a holder renews it (`program.AGAIN`)."""
 
 _CREATE = """CREATE TABLE IF NOT EXISTS daybreak_lease (
   name VARCHAR(64) NOT NULL PRIMARY KEY, owner VARCHAR(128) NOT NULL,
   expires BIGINT NOT NULL, fence BIGINT NOT NULL)"""
 _INSERT = "INSERT IGNORE INTO daybreak_lease (name, owner, expires, fence) VALUES (%s, '', 0, 0)"
-_TAKE = """UPDATE daybreak_lease SET owner = %s, expires = UNIX_TIMESTAMP() + %s, fence = fence + 1
+# MariaDB assigns from left to right: the fence is decided by what was there.
+_TAKE = """UPDATE daybreak_lease SET
+  fence = CASE WHEN owner = %s AND expires >= UNIX_TIMESTAMP() THEN fence ELSE fence + 1 END,
+  owner = %s, expires = UNIX_TIMESTAMP() + %s
   WHERE name = %s AND (owner = %s OR expires < UNIX_TIMESTAMP())"""
-_RELEASE = "UPDATE daybreak_lease SET expires = 0 WHERE name = %s AND owner = %s"
+_RENEW = """UPDATE daybreak_lease SET expires = UNIX_TIMESTAMP() + %s
+  WHERE name = %s AND owner = %s AND fence = %s AND expires > 0"""
+_HOLDER = "SELECT owner, fence, expires FROM daybreak_lease WHERE name = %s"
+_RELEASE = "UPDATE daybreak_lease SET expires = 0 WHERE name = %s AND owner = %s AND fence = %s"
 
 _CREATE_RECORD = """CREATE TABLE IF NOT EXISTS daybreak_upgrade (
   name VARCHAR(64) NOT NULL PRIMARY KEY, running VARCHAR(32) NOT NULL,
   target VARCHAR(32) NOT NULL, phase VARCHAR(16) NOT NULL)"""
 _READ_RECORD = "SELECT running, target, phase FROM daybreak_upgrade WHERE name = %s"
-_WRITE_RECORD = (
-    "REPLACE INTO daybreak_upgrade (name, running, target, phase) VALUES (%s, %s, %s, %s)"
+_FIRST_RECORD = (
+    "INSERT IGNORE INTO daybreak_upgrade (name, running, target, phase) VALUES (%s, %s, %s, %s)"
 )
+_WRITE_RECORD = """REPLACE INTO daybreak_upgrade (name, running, target, phase)
+  SELECT %s, %s, %s, %s FROM daybreak_lease WHERE name = %s AND owner = %s AND fence = %s"""
 
 
 class NoSuchTableError(Exception):
     """The table is not there."""
+
+
+class LeaseLostError(Exception):
+    """Another unit has taken the lease meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class Lease:
 
     Attributes:
         owner: Unit that has it.
-        fence: Grows by one each time it is taken.
+        fence: Grows by one each time it is taken anew; the same as long as it is renewed in time.
         mine: Whether it is ours.
     """
 
@@ -88,22 +104,45 @@ def read_record(connection: Connection, name: str) -> Record | None:
     return Record(*(str(value) for value in rows[0])) if rows else None
 
 
-def write_record(connection: Connection, name: str, record: Record) -> None:
-    """Write where the cloud stands (holder of the lease only)."""
+def first_record(connection: Connection, name: str, record: Record) -> None:
+    """Write where the cloud stands if nobody has."""
     connection.execute(_CREATE_RECORD)
-    connection.execute(_WRITE_RECORD, name, record.running, record.target, record.phase)
+    connection.execute(_FIRST_RECORD, name, record.running, record.target, record.phase)
+
+
+def write_record(connection: Connection, name: str, record: Record, lease: Lease) -> None:
+    """Write where the cloud stands.
+
+    Raises:
+        LeaseLostError: The lease is no longer this one.
+    """
+    connection.execute(_CREATE_RECORD)
+    values = (name, record.running, record.target, record.phase)
+    if not connection.execute(_WRITE_RECORD, *values, name, lease.owner, lease.fence):
+        raise LeaseLostError(name)
 
 
 def take(connection: Connection, name: str, owner: str) -> Lease:
     """Take the lease if it is free, has expired, or is ours already."""
     connection.execute(_CREATE)
     connection.execute(_INSERT, name)
-    mine = connection.execute(_TAKE, owner, LEASE_SECONDS, name, owner) == 1
-    rows = connection.query("SELECT owner, fence FROM daybreak_lease WHERE name = %s", name)
-    holder, fence = rows[0] if rows else (owner, 0)
-    return Lease(str(holder), int(str(fence)), mine)
+    connection.execute(_TAKE, owner, owner, LEASE_SECONDS, name, owner)
+    holder, fence, _ = connection.query(_HOLDER, name)[0]
+    return Lease(str(holder), int(str(fence)), mine=holder == owner)
 
 
-def release(connection: Connection, name: str, owner: str) -> None:
-    """Give the lease back."""
-    connection.execute(_RELEASE, name, owner)
+def renew(connection: Connection, name: str, lease: Lease) -> None:
+    """Hold the lease for its whole time again.
+
+    Raises:
+        LeaseLostError: It is no longer this one.
+    """
+    connection.execute(_RENEW, LEASE_SECONDS, name, lease.owner, lease.fence)
+    holder, fence, expires = connection.query(_HOLDER, name)[0]
+    if (holder, fence) != (lease.owner, lease.fence) or not expires:
+        raise LeaseLostError(name)
+
+
+def release(connection: Connection, name: str, lease: Lease) -> None:
+    """Give the lease back, if it is still this one."""
+    connection.execute(_RELEASE, name, lease.owner, lease.fence)
