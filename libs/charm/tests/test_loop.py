@@ -248,6 +248,45 @@ def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> No
     world.effects(answers=False)
     waiting = world.context.run(world.context.on.update_status(), state).get_container("echo")
     content = dataclasses.replace(
+def with_database(state: testing.State, **bag: str) -> testing.State:
+    """The state with another databag of the database's application."""
+    (db,) = state.get_relations("database")
+    assert isinstance(db, testing.Relation)
+    changed = dataclasses.replace(db, remote_app_data=bag)
+    others = {r for r in state.relations if r.id != db.id}
+    return dataclasses.replace(state, relations={*others, changed})
+
+
+def test_a_unit_whose_gate_closes_hands_its_turn_on(world: World, cluster: "Cluster") -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
+    follower = dataclasses.replace(first, config={"debug": True}, leader=False)
+    waiting = world.context.run(world.context.on.config_changed(), follower)
+    (db,) = waiting.get_relations("database")
+    assert isinstance(db, testing.Relation)
+    shut = world.context.run(world.context.on.update_status(), with_database(waiting))
+    peers = next(r for r in shut.relations if r.endpoint == "peers")
+    assert "roll" not in peers.local_unit_data
+    # It asks again when the gate is open.
+    opened = with_database(shut, **db.remote_app_data)
+    again = world.context.run(world.context.on.update_status(), opened)
+    assert again.get_relation(peers.id).local_unit_data["roll"] == "yes"
+
+
+def test_a_unit_that_has_begun_keeps_its_turn(world: World, cluster: "Cluster") -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
+    peers = next(r for r in first.relations if r.endpoint == "peers")
+    granted = dataclasses.replace(peers, local_app_data={"roll-holder": "echo-k8s/0"})
+    others = {r for r in first.relations if r.id != peers.id}
+    mine = dataclasses.replace(
+        first, config={"debug": True}, leader=False, relations={*others, granted}
+    )
+    world.effects(answers=False)
+    begun = world.context.run(world.context.on.config_changed(), mine)
+    assert begun.get_relation(peers.id).local_unit_data["roll"] == "begun"
+    shut = world.context.run(world.context.on.update_status(), with_database(begun))
+    assert shut.get_relation(peers.id).local_unit_data["roll"] == "begun"
+
+
         waiting,
         check_infos=frozenset(
             dataclasses.replace(info, successes=1) if info.name == "wait-online" else info

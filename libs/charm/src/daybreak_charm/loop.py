@@ -52,7 +52,9 @@ class DaybreakCharm(ops.CharmBase):
         super().__init__(framework)
         self.context = Context(self, self.effects)
         self.inputs: Any = None
-        self._settings = False
+        self._settings = self._new_pod = self._may_start = False
+        self._nothing_new = False
+        self._held = set[str]()
         self._outcomes: list[tuple[str, Outcome]] | None = None
         for bound in self.on.events().values():
             kind = bound.event_type
@@ -167,7 +169,7 @@ class DaybreakCharm(ops.CharmBase):
                 partition.park(self.context, again=self._settings)
             last: Outcome = Ready()
             for _ in range(_ROUNDS):
-                self.context.changed = False
+                self.context.changed = self._may_start = False
                 outcomes = self._evaluate()
                 self._outcomes = outcomes
                 if not self.context.acting:
@@ -181,6 +183,8 @@ class DaybreakCharm(ops.CharmBase):
         finally:
             self.context.acting = False
 
+                if not self._may_start:
+                    roll.give_up(self.context)
     def _arm(self, outcome: Outcome) -> bool:
         """Make the waiter of a closed gate active, and no other.
 
@@ -299,6 +303,7 @@ class DaybreakCharm(ops.CharmBase):
             run_tasks(context, self._place(None), what.tasks(context, inputs)),
             wait_online(context, self._place(None), processes, fresh=fresh),
             what.after(context, inputs) if what.after else Ready(),
+            self._may_start = True
         ):
             found.append(("service", outcome))
             if not isinstance(outcome, Ready):
@@ -327,7 +332,7 @@ class DaybreakCharm(ops.CharmBase):
 
     def _settle(self) -> None:
         """The processes run with what was read: say so to whoever waits for it."""
-        roll.ask(self.context, wanted=False)
+        roll.end(self.context)
         self.context.settle()
         if self.description.tls:
             tls.confirm(self.context, self.description.tls)
@@ -407,9 +412,11 @@ class DaybreakCharm(ops.CharmBase):
         active = containers.running(container)
         stale = containers.stale(plan, services)
         gone = containers.gone(plan, services)
-        if any(active.get(key) for key in stale) and not roll.holds(self.context):
-            roll.ask(self.context, wanted=True)
-            return Waiting("waits for its turn to restart", "peers-relation-changed")
+        if any(active.get(key) for key in stale):
+            if not roll.holds(self.context):
+                roll.ask(self.context)
+                return Waiting("waits for its turn to restart", "peers-relation-changed")
+            roll.begin(self.context)
         idle = {key for key in services if not active.get(key)}
         if stale or idle:
             containers.write_drain(container, mine.values(), self.effects)

@@ -3,6 +3,9 @@
 A unit that owes a restart says so in its own databag (`roll`); the leader names the one that may
 (`roll-holder` in the application's); that unit restarts, is online again, and takes its word back.
 Each step is a relation-changed event for those who wait.
+
+A unit that cannot restart now, because a gate of it has closed, takes its word back, too, and asks again later. One
+that has begun to keeps it until it is online: what brought it down would bring the next one down as well.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from daybreak_charm.context import Context
 
 WANT = "roll"
+WAITS, BEGUN = "yes", "begun"
+"""What a unit says: it owes a restart; it has its turn."""
 HOLDER = "roll-holder"
 
 
@@ -23,10 +28,31 @@ def next_holder(holder: str, wanting: Iterable[str]) -> str:
     return holder if holder in units else (units[0] if units else "")
 
 
-def ask(context: "Context", wanted: bool) -> None:
-    """Say that this unit owes a restart, or that it no longer does."""
-    if context.peer_unit.get(WANT, "") != ("yes" if wanted else ""):
-        context.put_peer_unit(**{WANT: "yes" if wanted else None})
+def ask(context: "Context") -> None:
+    """Say that this unit owes a restart."""
+    _say(context, WAITS)
+
+
+def begin(context: "Context") -> None:
+    """Say that this unit restarts."""
+    if context.planned > 1:
+        _say(context, BEGUN)
+
+
+def end(context: "Context") -> None:
+    """Say that this unit is online."""
+    _say(context, "")
+
+
+def give_up(context: "Context") -> None:
+    """Let others go first, unless this unit has begun."""
+    if context.peer_unit.get(WANT) == WAITS:
+        _say(context, "")
+
+
+def _say(context: "Context", word: str) -> None:
+    if context.peer_unit.get(WANT, "") != word:
+        context.put_peer_unit(**{WANT: word or None})
 
 
 def holds(context: "Context") -> bool:
