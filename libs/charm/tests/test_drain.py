@@ -148,6 +148,15 @@ def test_a_program_that_does_not_end_is_killed(start: Start) -> None:
     assert run.process.wait(10) == 128 + signal.SIGKILL
 
 
+def test_a_lone_unit_leaves_at_once(start: Start) -> None:
+    run = start(detection=60)
+    run.hear()
+    run.flag.with_name("alone").touch()
+    run.stop()
+    assert run.hear()[0] == "USR1"
+    assert run.process.wait(10) == 7
+
+
 def test_a_program_that_dies_while_leaving_is_not_waited_for(start: Start) -> None:
     run = start(detection=60)
     run.hear()
@@ -177,7 +186,7 @@ def test_the_plan_says_the_same() -> None:
     )
     assert 3 + 4 < seconds(service["kill-delay"]) < drain.GRACE
     serving = checks([process])["api-serving"]
-    assert (serving["level"], serving["threshold"]) == ("ready", 1)
+    assert serving["level"] == "ready"
     assert serving["exec"] == {"command": "test ! -e /run/daybreak/api/draining"}
     # Without a drain nothing changes.
     plain = Process("db", "/bin/db")
@@ -191,9 +200,8 @@ def test_the_times_fit() -> None:
         + drain.CHECK_FAST * (drain.CHECK_FALL - 1)
         + drain.CHECK_TIMEOUT * drain.CHECK_FALL
     )
-    address = (
-        drain.SERVING_PERIOD + drain.SERVING_TIMEOUT + drain.PROBE_PERIOD + drain.PROBE_TIMEOUT
-    )
+    flag = drain.SERVING_PERIOD * drain.SERVING_THRESHOLD + drain.SERVING_TIMEOUT
+    address = flag + drain.PROBE_PERIOD + drain.PROBE_TIMEOUT
     assert max(gateway, address) < drain.DETECTION
     process = Process("api", "/bin/api", drain=drain.DEFAULT)
     assert drain.DETECTION + drain.LIMIT < seconds(drain.kill_delay(process)) < drain.GRACE

@@ -290,6 +290,18 @@ def running(container: ops.Container) -> dict[str, bool]:
 
 
 def await_stopping(container: ops.Container, names: Collection[str], effects: Effects) -> None:
+def mark_alone(container: ops.Container, processes: Iterable[Process], *, alone: bool) -> None:
+    """Say whether nobody is beside the processes with a drain who takes their requests."""
+    for process in (process for process in processes if process.drain):
+        path = drain.alone(process.name)
+        if container.exists(path) == alone:
+            continue
+        if alone:
+            container.push(path, "")
+        else:
+            container.remove_path(path)
+
+
     """Wait a moment until Pebble has begun to stop processes that it was told to restart.
 
     Until then they look as if they ran already as wanted.

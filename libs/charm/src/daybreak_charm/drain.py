@@ -26,9 +26,11 @@ PROBE_PERIOD = 5.0
 PROBE_TIMEOUT = 1.0
 SERVING_PERIOD = 1.0
 """Between two looks of Pebble at the flag."""
-SERVING_TIMEOUT = 0.5
+SERVING_TIMEOUT = 0.9
+SERVING_THRESHOLD = 2
+"""One look may find no processor in time."""
 
-DETECTION = 8
+DETECTION = 9
 """Seconds in which all of them have noticed."""
 LIMIT = 16
 """Seconds for the requests in flight; longer ones are cut off."""
@@ -51,6 +53,14 @@ def folder(process: Process) -> Folder:
 def flag(name: str) -> str:
     """Path of the file that is there while the process `name` is leaving."""
     return f"{RUN}/{name}/draining"
+
+
+def alone(name: str) -> str:
+    """Path of the file that is there while nobody else takes the requests of the process `name`.
+
+    A file, because the number of units changes while the process runs.
+    """
+    return f"{RUN}/{name}/alone"
 
 
 def command(process: Process) -> str:
@@ -79,7 +89,7 @@ def check(process: Process) -> Check:
         level="ready",
         period=f"{SERVING_PERIOD:g}s",
         timeout=f"{SERVING_TIMEOUT:g}s",
-        threshold=1,
+        threshold=SERVING_THRESHOLD,
     )
 
 

@@ -5,7 +5,7 @@
 #
 # On SIGTERM: FOLDER/draining appears, which turns the unit's health red; DETECTION seconds later, when nobody sends
 # anything new, the program gets SIGNAL and has LIMIT seconds to end what it has. Its exit code is passed on. Other
-# signals reach it as they come.
+# signals reach it as they come. While FOLDER/alone is there DETECTION is nothing: there is nobody to send to instead.
 # shellcheck disable=SC2317 # a trap calls functions, too
 set -u
 folder=$1 signal=$2 detection=$3 limit=$4
@@ -44,6 +44,7 @@ finish() {
 leave() {
     trap '' TERM
     : >"$folder/draining"
+    [ ! -e "$folder/alone" ] || detection=0
     while [ "$detection" -gt 0 ] && runs; do
         sleep 1
         detection=$((detection - 1))

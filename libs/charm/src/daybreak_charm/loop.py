@@ -444,6 +444,7 @@ class DaybreakCharm(ops.CharmBase):
             if key in stale or key in idle or containers.reload(container, process):
                 containers.mark_loaded(container, process, what)
         # One that has to leave traffic first takes longer than a hook should.
+        containers.mark_alone(container, mine.values(), alone=self.context.planned <= 1)
         return bool(stale or idle) and not leaving
 
     def _stop_all(self) -> None:
