@@ -144,6 +144,48 @@ def test_it_runs_when_all_is_there(world: World) -> None:
     assert out.workload_version == "1.0"
 
 
+def starting(state: testing.State) -> str:
+    return str(state.get_container("echo").plan.checks["starting"].startup).lower()
+
+
+def test_a_pod_gets_no_traffic_before_its_process_has_answered(world: World) -> None:
+    context = world.context
+    shut = context.run(context.on.upgrade_charm(), world.state())
+    check = shut.get_container("echo").plan.checks["starting"]
+    assert check.level == ops.pebble.CheckLevel.READY
+    assert "enabled" in starting(shut)
+    world.effects(answers=False)
+    silent = context.run(context.on.update_status(), ready(world))
+    assert "enabled" in starting(silent)
+    world.effects()
+    done = context.run(context.on.update_status(), silent)
+    assert "disabled" in starting(done)
+    # The checks of the process have it from here: it is not kept out a second time.
+    world.effects(answers=False)
+    again = context.run(context.on.update_status(), done)
+    assert "disabled" in starting(again)
+
+
+def test_the_check_that_keeps_it_out_runs_no_loop(world: World) -> None:
+    context = world.context
+    shut = context.run(context.on.upgrade_charm(), world.state())
+    container = shut.get_container("echo")
+    info = testing.CheckInfo(
+        "starting",
+        level=ops.pebble.CheckLevel.READY,
+        threshold=1,
+        failures=1,
+        status=ops.pebble.CheckStatus.DOWN,
+    )
+    others = {i for i in container.check_infos if i.name != "starting"}
+    down = dataclasses.replace(container, check_infos=frozenset({*others, info}))
+    state = dataclasses.replace(shut, containers={down})
+    with recorded() as writes:
+        out = context.run(context.on.pebble_check_failed(down, info), state)
+    assert writes.nothing
+    assert out.unit_status == shut.unit_status
+
+
 def test_the_second_run_writes_nothing(world: World) -> None:
     context = world.context
     assert_idempotent(context, context.on.update_status(), ready(world))
@@ -206,6 +248,45 @@ def test_with_two_units_a_restart_waits_for_its_turn(world: World, cluster: "Clu
     assert "roll" not in done.get_relation(peers.id).local_unit_data
 
 
+def with_database(state: testing.State, **bag: str) -> testing.State:
+    """The state with another databag of the database's application."""
+    (db,) = state.get_relations("database")
+    assert isinstance(db, testing.Relation)
+    changed = dataclasses.replace(db, remote_app_data=bag)
+    others = {r for r in state.relations if r.id != db.id}
+    return dataclasses.replace(state, relations={*others, changed})
+
+
+def test_a_unit_whose_gate_closes_hands_its_turn_on(world: World, cluster: "Cluster") -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
+    follower = dataclasses.replace(first, config={"debug": True}, leader=False)
+    waiting = world.context.run(world.context.on.config_changed(), follower)
+    (db,) = waiting.get_relations("database")
+    assert isinstance(db, testing.Relation)
+    shut = world.context.run(world.context.on.update_status(), with_database(waiting))
+    peers = next(r for r in shut.relations if r.endpoint == "peers")
+    assert "roll" not in peers.local_unit_data
+    # It asks again when the gate is open.
+    opened = with_database(shut, **db.remote_app_data)
+    again = world.context.run(world.context.on.update_status(), opened)
+    assert again.get_relation(peers.id).local_unit_data["roll"] == "yes"
+
+
+def test_a_unit_that_has_begun_keeps_its_turn(world: World, cluster: "Cluster") -> None:
+    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
+    peers = next(r for r in first.relations if r.endpoint == "peers")
+    granted = dataclasses.replace(peers, local_app_data={"roll-holder": "echo-k8s/0"})
+    others = {r for r in first.relations if r.id != peers.id}
+    mine = dataclasses.replace(
+        first, config={"debug": True}, leader=False, relations={*others, granted}
+    )
+    world.effects(answers=False)
+    begun = world.context.run(world.context.on.config_changed(), mine)
+    assert begun.get_relation(peers.id).local_unit_data["roll"] == "begun"
+    shut = world.context.run(world.context.on.update_status(), with_database(begun))
+    assert shut.get_relation(peers.id).local_unit_data["roll"] == "begun"
+
+
 def test_the_leader_names_who_may_restart(world: World) -> None:
     peers = testing.PeerRelation(
         "peers", peers_data={1: {"roll": "yes"}, 2: {"roll": "yes"}}, local_app_data={}
@@ -248,45 +329,6 @@ def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> No
     world.effects(answers=False)
     waiting = world.context.run(world.context.on.update_status(), state).get_container("echo")
     content = dataclasses.replace(
-def with_database(state: testing.State, **bag: str) -> testing.State:
-    """The state with another databag of the database's application."""
-    (db,) = state.get_relations("database")
-    assert isinstance(db, testing.Relation)
-    changed = dataclasses.replace(db, remote_app_data=bag)
-    others = {r for r in state.relations if r.id != db.id}
-    return dataclasses.replace(state, relations={*others, changed})
-
-
-def test_a_unit_whose_gate_closes_hands_its_turn_on(world: World, cluster: "Cluster") -> None:
-    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
-    follower = dataclasses.replace(first, config={"debug": True}, leader=False)
-    waiting = world.context.run(world.context.on.config_changed(), follower)
-    (db,) = waiting.get_relations("database")
-    assert isinstance(db, testing.Relation)
-    shut = world.context.run(world.context.on.update_status(), with_database(waiting))
-    peers = next(r for r in shut.relations if r.endpoint == "peers")
-    assert "roll" not in peers.local_unit_data
-    # It asks again when the gate is open.
-    opened = with_database(shut, **db.remote_app_data)
-    again = world.context.run(world.context.on.update_status(), opened)
-    assert again.get_relation(peers.id).local_unit_data["roll"] == "yes"
-
-
-def test_a_unit_that_has_begun_keeps_its_turn(world: World, cluster: "Cluster") -> None:
-    first = world.context.run(world.context.on.update_status(), ready(world, planned_units=2))
-    peers = next(r for r in first.relations if r.endpoint == "peers")
-    granted = dataclasses.replace(peers, local_app_data={"roll-holder": "echo-k8s/0"})
-    others = {r for r in first.relations if r.id != peers.id}
-    mine = dataclasses.replace(
-        first, config={"debug": True}, leader=False, relations={*others, granted}
-    )
-    world.effects(answers=False)
-    begun = world.context.run(world.context.on.config_changed(), mine)
-    assert begun.get_relation(peers.id).local_unit_data["roll"] == "begun"
-    shut = world.context.run(world.context.on.update_status(), with_database(begun))
-    assert shut.get_relation(peers.id).local_unit_data["roll"] == "begun"
-
-
         waiting,
         check_infos=frozenset(
             dataclasses.replace(info, successes=1) if info.name == "wait-online" else info

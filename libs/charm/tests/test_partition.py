@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daybreak_charm.partition import Rollout, lowered, parked, read
+from daybreak_charm.partition import Rollout, lowered, parked, raised, read
 
 
 def statefulset(*, partition: int, replicas: int, updated: int, behind: int = 0) -> dict[str, Any]:
@@ -42,3 +42,19 @@ def test_each_unit_hands_the_roll_to_the_next() -> None:
     # Not one that is still to be replaced itself, nor one that the roll has passed.
     assert lowered(Rollout(2, pending=True), 2, 3, new=False) == 2
     assert lowered(Rollout(0, pending=True), 2, 3, new=True) == 0
+
+
+def test_a_refresh_in_the_middle_of_a_roll_is_held_at_its_first_pod() -> None:
+    # The roll before had come to unit 0, so Kubernetes goes through all of them now.
+    second = Rollout(0, pending=True, updated=1)
+    assert raised(second, 2, 3, new=True) == 2
+    # Its own pod may not be counted yet.
+    assert raised(Rollout(0, pending=True, updated=0), 2, 3, new=True) == 2
+    # The next one of the same roll, in its turn.
+    assert raised(Rollout(1, pending=True, updated=2), 1, 3, new=True) == 1
+
+
+def test_a_pod_that_comes_back_during_a_roll_does_not_hold_it() -> None:
+    assert raised(Rollout(0, pending=True, updated=2), 2, 3, new=True) == 0
+    assert raised(Rollout(0, pending=True, updated=2), 0, 3, new=False) == 0
+    assert raised(Rollout(0, pending=False, updated=3), 2, 3, new=True) == 0

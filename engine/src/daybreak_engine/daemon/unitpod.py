@@ -58,7 +58,7 @@ class UnitPod:
     Attributes:
         pebbles: Boot id of each workload container's Pebble that answers.
         events: Notices that the unit has to hear, in order.
-        ready: All containers are ready, and the pod is not being ended.
+        ready: All containers are ready, the agent has begun, and the pod is not being ended.
         charm_pid: Process 1 of the charm container, 0 while it does not run.
     """
 
@@ -67,6 +67,7 @@ class UnitPod:
         self.pebbles: dict[str, str] = {}
         self.events: list[operation.WorkloadEvent] = []
         self._containers_ready = False
+        self._begun = False
         self._ending = False
         self._left_behind = False
         self.charm_pid = 0
@@ -81,7 +82,8 @@ class UnitPod:
     @property
     def ready(self) -> bool:
         """Whether service addresses lead here."""
-        return self._containers_ready and not self._ending and not self._left_behind
+        ready = self._containers_ready and self._begun
+        return ready and not self._ending and not self._left_behind
 
     def changed(self) -> None:
         """Look at model and containers again."""
@@ -181,11 +183,19 @@ class UnitPod:
             fact.application.charm_modified_version,
             begun=fact.state.pod_generation in (0, fact.unit.pod_generation),
         )
+        self._note_begun(fact)
         state = self._cluster.observed(self.unit)
         if state is None or not state.running or len(state.containers) < len(spec.containers):
             await self._prepare(fact, fresh=fresh or state is None)
             state = await self._cluster.start_pod(spec)
         await self._watch(fact, state)
+
+    def _note_begun(self, fact: _Fact) -> None:
+        """Note whether the agent has run `start` in this charm container: its probe of readiness asks for that."""
+        begun = fact.state.started and fact.state.boot == fact.unit.boot
+        if begun != self._begun:
+            self._begun = begun
+            self._cluster.readiness_changed()
 
     async def _replace(self, fact: _Fact) -> None:
         """End the pod as Kubernetes does, then make a new one."""

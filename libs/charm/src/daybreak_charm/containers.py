@@ -25,6 +25,12 @@ DIGEST = "DAYBREAK_DIGEST"
 so that
 a restart that is owed is never forgotten, whatever happened to the hook that wrote the files."""
 WAIT = "wait-"
+STARTING = "starting"
+"""Check that keeps a pod out of its service addresses until its processes have answered for the first time.
+
+A Pebble whose plan has no check says that all is well.
+"""
+_STARTING_LAYER = "daybreak-starting"
 
 
 def digest(*parts: object) -> str:
@@ -284,12 +290,6 @@ def write_drain(container: ops.Container, processes: Iterable[Process], effects:
         write_all(container, [program, *map(drain.folder, drained)], effects)
 
 
-def running(container: ops.Container) -> dict[str, bool]:
-    """Whether each service of the container runs."""
-    return {name: info.is_running() for name, info in container.get_services().items()}
-
-
-def await_stopping(container: ops.Container, names: Collection[str], effects: Effects) -> None:
 def mark_alone(container: ops.Container, processes: Iterable[Process], *, alone: bool) -> None:
     """Say whether nobody is beside the processes with a drain who takes their requests."""
     for process in (process for process in processes if process.drain):
@@ -302,6 +302,12 @@ def mark_alone(container: ops.Container, processes: Iterable[Process], *, alone:
             container.remove_path(path)
 
 
+def running(container: ops.Container) -> dict[str, bool]:
+    """Whether each service of the container runs."""
+    return {name: info.is_running() for name, info in container.get_services().items()}
+
+
+def await_stopping(container: ops.Container, names: Collection[str], effects: Effects) -> None:
     """Wait a moment until Pebble has begun to stop processes that it was told to restart.
 
     Until then they look as if they ran already as wanted.
@@ -341,6 +347,35 @@ def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebbl
     if active:
         container.stop_checks(*active)
     return True
+
+
+def hold_back(container: ops.Container) -> bool:
+    """Keep a container that is new out of traffic.
+
+    Returns:
+        Whether it is kept out.
+    """
+    info = container.get_checks(STARTING).get(STARTING)
+    if info is not None:
+        return _active(info)
+    if any(DIGEST in service.environment for service in container.get_plan().services.values()):
+        return False
+    # Nobody listens there, and a refusal costs less than a program.
+    _set_starting(container, {"startup": "enabled", "tcp": {"host": "127.0.0.1", "port": 1}})
+    return True
+
+
+def let_in(container: ops.Container) -> None:
+    """Leave it to the checks of the processes whether a container gets traffic."""
+    _set_starting(container, {"startup": "disabled", "tcp": {"host": "127.0.0.1", "port": 1}})
+    container.stop_checks(STARTING)
+
+
+def _set_starting(container: ops.Container, how: Mapping[str, Any]) -> None:
+    check: Any = {"override": "replace", "level": "ready", "threshold": 1, **how}
+    check |= {"period": "500ms", "timeout": "400ms"}
+    layer: pebble.LayerDict = {"checks": {STARTING: check}}
+    container.add_layer(_STARTING_LAYER, layer, combine=True)
 
 
 def _enabled(check: pebble.Check) -> bool:

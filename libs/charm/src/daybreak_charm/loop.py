@@ -92,8 +92,13 @@ class DaybreakCharm(ops.CharmBase):
         self._on_event(event)
 
     def _on_event(self, event: ops.EventBase) -> None:
+        if isinstance(event, ops.PebbleCheckEvent) and event.info.name == containers.STARTING:
+            self._nothing_new = True
+            return
         # Juju tells of trust by config-changed alone.
         self._settings = isinstance(event, ops.ConfigChangedEvent | ops.UpdateStatusEvent)
+        # Juju sends it first in every pod that takes another's place, before the pod is ready.
+        self._new_pod = isinstance(event, ops.UpgradeCharmEvent)
         try:
             self._run()
         except pebble.ConnectionError as error:
@@ -129,6 +134,8 @@ class DaybreakCharm(ops.CharmBase):
         event.set_results({"report": json.dumps(report)})
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._nothing_new:
+            return
         if self._outcomes is None:
             try:
                 self.ask()
@@ -166,6 +173,8 @@ class DaybreakCharm(ops.CharmBase):
         self.context.acting = not self.context.leaving
         try:
             if self.context.acting:
+                if self._new_pod:
+                    partition.hold(self.context)
                 partition.park(self.context, again=self._settings)
             last: Outcome = Ready()
             for _ in range(_ROUNDS):
@@ -174,6 +183,8 @@ class DaybreakCharm(ops.CharmBase):
                 self._outcomes = outcomes
                 if not self.context.acting:
                     return
+                if not self._may_start:
+                    roll.give_up(self.context)
                 last = outcomes[-1][1] if outcomes else Ready()
                 if not self._arm(last) and not self.context.changed:
                     break
@@ -183,8 +194,6 @@ class DaybreakCharm(ops.CharmBase):
         finally:
             self.context.acting = False
 
-                if not self._may_start:
-                    roll.give_up(self.context)
     def _arm(self, outcome: Outcome) -> bool:
         """Make the waiter of a closed gate active, and no other.
 
@@ -294,19 +303,22 @@ class DaybreakCharm(ops.CharmBase):
                 return
         fresh = False
         if context.acting:
+            self._may_start = True
             turn = self._start(items, processes)
             if not isinstance(turn, bool):
                 found.append(("roll", turn))
                 return
             fresh = turn
-        for outcome in (
-            run_tasks(context, self._place(None), what.tasks(context, inputs)),
-            wait_online(context, self._place(None), processes, fresh=fresh),
-            what.after(context, inputs) if what.after else Ready(),
-            self._may_start = True
-        ):
-            found.append(("service", outcome))
-            if not isinstance(outcome, Ready):
+        main = self._place(None)
+        steps: tuple[Callable[[], Outcome], ...] = (
+            lambda: run_tasks(context, main, what.tasks(context, inputs)),
+            lambda: wait_online(context, main, processes, fresh=fresh),
+            self._let_in,
+            lambda: what.after(context, inputs) if what.after else Ready(),
+        )
+        for step in steps:
+            found.append(("service", step()))
+            if not isinstance(found[-1][1], Ready):
                 return
         if context.acting:
             self._settle()
@@ -330,6 +342,12 @@ class DaybreakCharm(ops.CharmBase):
             place = self._place(schema.container)
             yield "upgrade", partial(migration.finish, context, schema, place)
 
+    def _let_in(self) -> Outcome:
+        """The processes answer: traffic may come."""
+        while self._held:
+            containers.let_in(self.context.container(self._held.pop()))
+        return Ready()
+
     def _settle(self) -> None:
         """The processes run with what was read: say so to whoever waits for it."""
         roll.end(self.context)
@@ -348,7 +366,10 @@ class DaybreakCharm(ops.CharmBase):
             tls.request(self.context, self.description.tls)
 
     def _container_gate(self, name: str) -> Outcome:
-        if self.context.container(name).can_connect():
+        container = self.context.container(name)
+        if container.can_connect():
+            if self.context.acting and containers.hold_back(container):
+                self._held.add(name)
             return Ready()
         return Waiting(f"container {name} is starting", f"{name}-pebble-ready")
 
@@ -423,6 +444,7 @@ class DaybreakCharm(ops.CharmBase):
         wrong = {
             k: v for k, v in checks.items() if not containers.same_check(plan.checks.get(k), v)
         }
+        containers.mark_alone(container, mine.values(), alone=self.context.planned <= 1)
         if stale or gone or wrong:
             disabled: dict[str, Any] = {
                 key: {"override": "merge", "startup": "disabled"} for key in gone
@@ -444,7 +466,6 @@ class DaybreakCharm(ops.CharmBase):
             if key in stale or key in idle or containers.reload(container, process):
                 containers.mark_loaded(container, process, what)
         # One that has to leave traffic first takes longer than a hook should.
-        containers.mark_alone(container, mine.values(), alone=self.context.planned <= 1)
         return bool(stale or idle) and not leaving
 
     def _stop_all(self) -> None:

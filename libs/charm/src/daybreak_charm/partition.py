@@ -4,6 +4,10 @@ Kubernetes ends the next pod of a StatefulSet as soon as the one above is ready,
 its `partition` is parked at the highest ordinal: a refresh replaces the top unit alone. That unit lowers the partition
 by one when it is online, the next one does the same, and the lowest parks it again.
 
+A refresh in the middle of a roll finds the partition below the top. Kubernetes then ends the top unit at once, and
+the next as soon as that pod is ready; so the first pod of the new template raises the partition to itself again,
+before it is ready.
+
 The StatefulSet is asked only where something may have changed: by a unit once for each new pod (a marker in its main
 container says that it has been), and by the leader when the number of units is not the one that it parked for (in the
 application's peer databag). Juju itself keeps the value on refresh, scale and trust.
@@ -37,10 +41,12 @@ class Rollout:
     Attributes:
         partition: Pods below this ordinal keep their template.
         pending: Whether a pod has an old template.
+        updated: Number of pods that have the newest one.
     """
 
     partition: int
     pending: bool
+    updated: int = 0
 
 
 def read(statefulset: dict[str, Any]) -> Rollout:
@@ -54,7 +60,7 @@ def read(statefulset: dict[str, Any]) -> Rollout:
     )
     pending = seen < changed or updated < int(spec.get("replicas", 1))
     strategy: dict[str, Any] = spec.get("updateStrategy", {}).get("rollingUpdate") or {}
-    return Rollout(int(strategy.get("partition", 0)), pending)
+    return Rollout(int(strategy.get("partition", 0)), pending, updated)
 
 
 def parked(rollout: Rollout, planned: int) -> int:
@@ -75,6 +81,20 @@ def lowered(rollout: Rollout, ordinal: int, planned: int, *, new: bool) -> int:
     if not rollout.pending or not new or rollout.partition != ordinal:
         return parked(rollout, planned)
     return ordinal - 1 if ordinal else max(planned - 1, 0)
+
+
+def raised(rollout: Rollout, ordinal: int, planned: int, *, new: bool) -> int:
+    """Where a unit whose pod has just come wants the partition: at itself, if it is the first of a new roll.
+
+    Args:
+        rollout: What the StatefulSet says.
+        ordinal: The unit's.
+        planned: Number of units.
+        new: Whether the unit's pod has the newest template.
+    """
+    above = planned - ordinal
+    first = rollout.pending and new and rollout.updated <= above
+    return max(rollout.partition, ordinal) if first else rollout.partition
 
 
 def _path(context: "Context") -> str:
@@ -120,6 +140,20 @@ def park(context: "Context", *, again: bool) -> None:
         return
     if not rollout.pending:
         context.put_peer_app(partition=top)
+
+
+def hold(context: "Context") -> None:
+    """Hold a new roll at this unit, whose pod has just come."""
+    if context.planned <= 1 or context.peer_app.get(PARKED) == UNTRUSTED:
+        return
+    try:
+        found = context.effects.kubernetes("GET", _path(context))
+        rollout = read(found)
+        if rollout.pending and rollout.partition < context.ordinal:
+            new = _is_new(context, found)
+            _move(context, rollout, raised(rollout, context.ordinal, context.planned, new=new))
+    except kube.KubernetesError as error:
+        logger.warning("a new roll cannot be held: %s", error)
 
 
 def go_on(context: "Context", main: str) -> Outcome:
