@@ -466,3 +466,45 @@ def test_every_help_has_examples(command: str, capsys):
 
     assert caught.value.code == 0
     assert "Examples:" in capsys.readouterr().out
+
+
+# --- node
+
+
+NODES = json.dumps(
+    {
+        "node-0": {
+            "address": "10.1.0.16",
+            "labels": {"kubernetes.io/hostname": "node-0", "role": "compute"},
+            "pods": ["agents-abcde"],
+        }
+    }
+)
+
+
+def test_nodes_are_listed_added_and_removed(cloud_there: Programs, capsys):
+    cloud_there.expect("juju", "nodes", "--model", "openstack", "--format", "json", stdout=NODES)
+    cloud_there.expect("juju", "add-node", "--model", "openstack", "node-1", "a=b")
+    cloud_there.expect("juju", "remove-node", "--model", "openstack", "node-1")
+
+    assert __main__.main(["node", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "agents-abcde" in shown
+    assert "role=compute" in shown
+    assert "hostname" not in shown
+    assert __main__.main(["node", "add", "node-1", "a=b"]) == 0
+    assert __main__.main(["node", "remove", "node-1"]) == 0
+
+
+def test_what_the_engine_says_of_a_node_is_what_the_operator_reads(cloud_there: Programs, capsys):
+    stderr = "ERROR node node-7 not found\n"
+    cloud_there.expect(
+        "juju", "remove-node", "--model", "openstack", "node-7", code=1, stderr=stderr
+    )
+    assert __main__.main(["node", "remove", "node-7"]) == 1
+    assert "daybreak: node node-7 not found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [["list", "x"], ["add"], ["remove"], ["remove", "x", "a=b"]])
+def test_words_that_do_not_fit_are_refused(line: list[str], instance, home):
+    assert __main__.main(["node", *line]) == 2

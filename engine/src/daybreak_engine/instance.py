@@ -153,6 +153,11 @@ class Instance:
         """Return the shared directory of `unit`."""
         return self.pods / unit_file_name(unit)
 
+    @property
+    def nodes(self) -> Path:
+        """Parent of the nodes' own file trees."""
+        return self.state / "nodes"
+
     # -- paths shared by all instances under one root
 
     @property

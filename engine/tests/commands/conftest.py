@@ -109,6 +109,7 @@ class FakeDeps:
     clock: Clock
     directory: Path
     images: set[str] = field(default_factory=set)
+    cluster: dict[str, deps.Node] = field(default_factory=dict[str, deps.Node])
     ran: list[tuple[str, str, tuple[str, ...], str | None]] = field(default_factory=list)
     result: deps.ExecResult = field(default_factory=lambda: deps.ExecResult(0, "", ""))
     on_wait: list[Callable[[], object]] = field(default_factory=list)
@@ -143,6 +144,17 @@ class FakeDeps:
 
     async def image_present(self, reference: str) -> bool:
         return reference in self.images
+
+    def nodes(self) -> Sequence[deps.Node]:
+        return list(self.cluster.values())
+
+    def add_node(self, name: str, labels: Mapping[str, str]) -> None:
+        self.cluster[name] = deps.Node(name, "10.0.0.1", labels, ())
+
+    def remove_node(self, name: str) -> None:
+        if name not in self.cluster:
+            raise errors.NotFoundError(f"node {name} not found")
+        del self.cluster[name]
 
     async def exec_in(
         self, unit: str, container: str, argv: Sequence[str], stdin: str | None

@@ -20,8 +20,8 @@ from lightkube.core.exceptions import ApiError
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.models.policy_v1 import PodDisruptionBudgetSpec
-from lightkube.resources.apps_v1 import DaemonSet, StatefulSet
-from lightkube.resources.core_v1 import Namespace, Pod, Secret, Service
+from lightkube.resources.apps_v1 import Deployment, StatefulSet
+from lightkube.resources.core_v1 import Namespace, Node, Pod, Secret, Service, ServiceAccount
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.types import PatchType
 
@@ -234,6 +234,32 @@ def test_pods_are_listed_and_deleted(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_nodes_have_no_namespace_and_what_is_applied_is_the_whole(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path) as (cluster, url, ca), client(url, ca, "trusted") as kube:
+            named = {"name": "node-0", "labels": {"a": "b"}}
+            cluster.put("Node", {"metadata": named, "spec": {}})
+            await kube.patch(Node, "node-0", {"metadata": {"labels": {"role": "x"}}})
+            found = [node.metadata.labels async for node in kube.list(Node)]
+            assert found == [{"a": "b", "role": "x"}]
+            code, message = await refused(
+                kube.patch(Node, "node-0", {"spec": {"podCIDR": "10.0.0.0/8"}})
+            )
+            assert code == 422
+            assert "cannot change spec.podCIDR" in message
+
+            def secret(**data: str) -> Secret:
+                return Secret(metadata=ObjectMeta(name="s", namespace=MODEL), data=dict(data))
+
+            await kube.apply(secret(a="YQ==", b="Yg=="))
+            assert (await kube.apply(secret(b="Yg=="))).data == {"b": "Yg=="}
+        async with serving(tmp_path) as (_, url, ca), client(url, ca, "plain") as kube:
+            assert (await refused(kube.get(Node, "node-0")))[0] == 403
+            assert (await refused(kube.get(Secret, "s")))[0] == 403
+
+    asyncio.run(main())
+
+
 def test_without_trust_only_what_juju_gives(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path) as (_, url, ca), client(url, ca, "plain") as kube:
@@ -256,7 +282,7 @@ def test_without_trust_only_what_juju_gives(tmp_path: Path) -> None:
 def test_what_is_not_offered_fails_at_once_and_clearly(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path) as (_, url, ca), client(url, ca, "trusted") as kube:
-            for call in (kube.get(DaemonSet, "x"), kube.get(Secret, "x")):
+            for call in (kube.get(Deployment, "x"), kube.get(ServiceAccount, "x")):
                 code, message = await refused(call)
                 assert code == 501
                 assert "not offered by Daybreak's embedded engine" in message
@@ -280,7 +306,7 @@ def test_raw_answers_are_status_objects(tmp_path: Path) -> None:
             async with aiohttp.ClientSession(headers=headers) as session:
                 for path, code in (
                     ("/api/v1/namespaces/cloud/pods/none", 404),
-                    ("/apis/apps/v1/namespaces/cloud/daemonsets", 501),
+                    ("/apis/apps/v1/namespaces/cloud/deployments", 501),
                     ("/api/v1/namespaces/cloud/pods?watch=1", 501),
                     ("/nonsense", 404),
                 ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import bootstrap, destroy, env, openrc, plan, scale, status, upgrade
+from . import bootstrap, destroy, env, node, openrc, plan, scale, status, upgrade
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Command] = {
     "scale": scale,
     "plan": plan,
     "upgrade": upgrade,
+    "node": node,
     "destroy": destroy,
 }
 """By name, in the order of `--help`."""

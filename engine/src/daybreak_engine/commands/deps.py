@@ -76,6 +76,17 @@ class StoredCharm:
     """The archive inside the store; it does not change any more."""
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster."""
+
+    name: str
+    address: str
+    labels: Mapping[str, str]
+    pods: tuple[str, ...]
+    """Names of the DaemonSets' pods on it."""
+
+
 class Deps(Protocol):
     """The effects that commands on one model need beyond it; the daemon provides them."""
 
@@ -126,6 +137,26 @@ class Deps(Protocol):
 
     async def image_present(self, reference: str) -> bool:
         """Tell whether podman has the image `reference` (or can name it by alias)."""
+        ...
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes of the cluster that charms see."""
+        ...
+
+    def add_node(self, name: str, labels: Mapping[str, str]) -> None:
+        """Add a node; it starts when a pod needs it.
+
+        Raises:
+            EngineError: the name is taken or cannot be used.
+        """
+        ...
+
+    def remove_node(self, name: str) -> None:
+        """Have a node go, with its pods. Does not wait.
+
+        Raises:
+            EngineError: there is none, or it has to stay.
+        """
         ...
 
     async def exec_in(

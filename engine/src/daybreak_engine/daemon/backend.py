@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import uuid
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import errors
 from daybreak_engine.daemon.unitpod import CHARM_IMAGE
-from daybreak_engine.kubernetes import kinds, objects
+from daybreak_engine.kubernetes import daemonsets, kinds, objects
 from daybreak_engine.kubernetes.backend import Account
 from daybreak_engine.model import applications, charms, kubernetes_objects, models, resources, units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from daybreak_engine.daemon.cluster import Cluster
     from daybreak_engine.kubernetes.backend import Object
@@ -47,16 +49,20 @@ class Backend:
             return [
                 objects.namespace(model.name, model_uuid=model.uuid, created=_time(model.created))
             ]
-        if namespace not in (None, model.name):
+        if namespace and namespace != model.name:
             return []
         found = {app.name: app for app in applications.all_(tx)}
         if kind is kinds.STATEFULSET:
             return [self._statefulset(tx, app, model.name) for app in found.values()]
         if kind is kinds.POD:
-            return [
+            own = [
                 self._pod(tx, unit, model.name) for unit in units.all_(tx) if unit.pod_generation
             ]
+            return [*own, *self._cluster.daemonsets.pods(tx)]
         stored = [_body(item) for item in kubernetes_objects.of_kind(tx, kind.kind)]
+        if kind is kinds.DAEMONSET:
+            for item in stored:
+                item["status"] = self._cluster.daemonsets.status(tx, item)
         if kind is not kinds.SERVICE:
             return stored
         return [
@@ -73,7 +79,7 @@ class Backend:
         return None
 
     async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
-        """Make a Service or a PodDisruptionBudget."""
+        """Make an object of a charm's own."""
         name = str(body["metadata"]["name"])
         if await self.get(kind, namespace, name) is not None:
             raise errors.ExistsError(f'{kind.qualified} "{name}" already exists')
@@ -87,7 +93,7 @@ class Backend:
             self._update_statefulset(name, body)
         elif kind is kinds.SERVICE and application is not None:
             self._update_service(application, body)
-        elif kind in (kinds.SERVICE, kinds.DISRUPTION_BUDGET):
+        elif kind not in (kinds.NAMESPACE, kinds.POD):
             return self._store(kind, namespace, name, body)
         found = await self.get(kind, namespace, name)
         if found is None:
@@ -102,7 +108,9 @@ class Backend:
         if found is None:
             return None
         with self._cluster.store.transaction() as tx:
-            if kind is kinds.POD:
+            if kind is kinds.POD and "ownerReferences" in found["metadata"]:
+                self._cluster.daemonsets.delete(tx, name)
+            elif kind is kinds.POD:
                 application, _, ordinal = name.rpartition("-")
                 units.set_stopping(tx, f"{application}/{ordinal}", stopping=True)
             elif not kubernetes_objects.remove(tx, kind.kind, name):
@@ -202,7 +210,7 @@ class Backend:
 
     def _store(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
         """Keep an object of a charm's own; a Service gets its addresses."""
-        kept = copy.deepcopy(body)
+        kept = _completed(kind, body)
         with self._cluster.store.transaction() as tx:
             if kind is kinds.SERVICE:
                 spec = kept.setdefault("spec", {})
@@ -218,10 +226,28 @@ class Backend:
                     status["loadBalancer"] = {"ingress": [{"ip": address}]}
             stored = kubernetes_objects.find(tx, kind.kind, name)
             created = kept["metadata"].get("creationTimestamp") or _time(tx.now)
-            kept["metadata"] |= {"namespace": namespace, "creationTimestamp": created}
+            kept["metadata"] |= {"creationTimestamp": created}
+            if kind.namespaced:
+                kept["metadata"]["namespace"] = namespace
+            kept["metadata"].setdefault("uid", str(uuid.uuid4()))
+            changed = stored is None or stored.body.get("spec") != kept.get("spec")
+            kept["metadata"]["generation"] = kept["metadata"].get("generation", 0) + int(changed)
             if stored is not None and _same(stored.body, kept):
                 return _body(stored)
             return _body(kubernetes_objects.put(tx, kind.kind, name, kept))
+
+
+def _completed(kind: Kind, body: Object) -> Object:
+    """Return an object as it is kept."""
+    kept = copy.deepcopy(body)
+    if kind is kinds.DAEMONSET:
+        kept = daemonsets.completed(kept)
+        kept.pop("status", None)
+    if kind is kinds.SECRET and "stringData" in kept:
+        texts: Mapping[str, str] = kept.pop("stringData")
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+        kept["data"] = {**(kept.get("data") or {}), **encoded}
+    return kept
 
 
 def balancers(tx: Transaction) -> set[IPv4Address]:

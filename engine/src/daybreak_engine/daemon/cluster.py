@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from daybreak_engine import errors, resolver
 from daybreak_engine.agent.agent import Agent
-from daybreak_engine.daemon import charmstore, rollout, traffic
+from daybreak_engine.daemon import charmstore, daemonsets, nodes, rollout, traffic
 from daybreak_engine.daemon.unitpod import CHARM_IMAGE, UnitPod
 from daybreak_engine.hooktools import lifecycle
 from daybreak_engine.hooktools.server import HookToolServer
@@ -63,6 +63,7 @@ class Cluster:
         self._certificate = certificate
         self._watcher = Watcher(self._container_ended)
         self._traffic = traffic.Traffic(instance, plan)
+        self.daemonsets = daemonsets.DaemonSets(self)
         self._observed: dict[str, PodState] = {}
         self._unit_pods: dict[str, UnitPod] = {}
         self._agents: dict[str, Agent] = {}
@@ -87,7 +88,7 @@ class Cluster:
         self._watcher.watch(self._observed)
         self.store.listen(self.wake)
         self.wake()
-        self._spawn(self._work())
+        self.spawn(self._work())
 
     async def close(self) -> None:
         """Stop working; containers go on."""
@@ -129,7 +130,7 @@ class Cluster:
 
     def idle(self) -> bool:
         """Tell whether no pod is left."""
-        return not self._unit_pods
+        return not self._unit_pods and self.daemonsets.idle()
 
     async def _work(self) -> None:
         while True:
@@ -154,6 +155,7 @@ class Cluster:
         for application in applications.all_(tx):
             self._roll(tx, application)
         self._finish_removals(tx)
+        self.daemonsets.look()
         for unit_pod in self._unit_pods.values():
             unit_pod.changed()
         for agent in self._agents.values():
@@ -172,7 +174,7 @@ class Cluster:
         agent = Agent(self, name, unit_pod)
         self._unit_pods[name] = unit_pod
         self._agents[name] = agent
-        self._running[name] = [self._spawn(unit_pod.run()), self._spawn(agent.run())]
+        self._running[name] = [self.spawn(unit_pod.run()), self.spawn(agent.run())]
 
     def _forget(self, name: str) -> None:
         """Drop a unit that is gone once its keeper has removed the pod."""
@@ -239,6 +241,10 @@ class Cluster:
         """Return the containers of a unit as they were seen last."""
         return self._observed.get(unit_file_name(unit))
 
+    def forget(self, unit: str) -> None:
+        """Drop what was seen of a pod that was removed."""
+        self._observed.pop(unit_file_name(unit), None)
+
     async def start_pod(self, spec: PodSpec) -> PodState:
         """Start what does not run of a pod and watch it."""
         state = await self.pods.ensure(spec)
@@ -249,7 +255,10 @@ class Cluster:
     def free_pod_address(self, tx: Transaction) -> IPv4Address:
         """Return an address that no unit has."""
         return self.plan.free_pod(
-            IPv4Address(unit.address) for unit in units.all_(tx) if unit.address
+            [
+                *(IPv4Address(unit.address) for unit in units.all_(tx) if unit.address),
+                *nodes.addresses(tx),
+            ]
         )
 
     def service_account(self, application: str) -> podspec.ServiceAccount:
@@ -271,7 +280,7 @@ class Cluster:
         """Return the unpacked tree of a charm; units that ask at the same time share the work."""
         task = self._trees.get(charm.digest)
         if task is None or (task.done() and task.exception() is not None):
-            task = self._spawn(self._unpack(charm))
+            task = self.spawn(self._unpack(charm))
             self._trees[charm.digest] = task
         return await asyncio.shield(task)
 
@@ -317,7 +326,7 @@ class Cluster:
 
     def restart_container(self, unit: str, container: str) -> None:
         """End a container that does not answer; its end is then handled as every end."""
-        self._spawn(self.pods.stop(unit, 30.0, only=lambda name: name == container))
+        self.spawn(self.pods.stop(unit, 30.0, only=lambda name: name == container))
 
     def report(self, unit: str, error: errors.EngineError) -> None:
         """Show why a unit's pod does not start."""
@@ -345,7 +354,7 @@ class Cluster:
         return self._agents.get(unit)
 
     def _container_ended(self, ended: Exit) -> None:
-        self._spawn(self._handle_end(ended))
+        self.spawn(self._handle_end(ended))
 
     async def _handle_end(self, ended: Exit) -> None:
         state = self._observed.get(ended.unit)
@@ -355,8 +364,10 @@ class Cluster:
         for name, unit_pod in self._unit_pods.items():
             if unit_file_name(name) == ended.unit:
                 await unit_pod.ended(ended.container)
+        await self.daemonsets.ended(ended)
 
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something beside; a defect in it ends the engine."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._done)

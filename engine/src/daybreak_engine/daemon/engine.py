@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from daybreak_engine import errors
 from daybreak_engine.commands import deps
-from daybreak_engine.daemon import backend, charmstore, removal, server, supervisor
+from daybreak_engine.daemon import backend, charmstore, nodes, removal, server, supervisor
 from daybreak_engine.daemon.cluster import Cluster
-from daybreak_engine.kubernetes import certificates
+from daybreak_engine.kubernetes import certificates, daemonsets
 from daybreak_engine.kubernetes.server import Server as ApiServer
 from daybreak_engine.model import applications, models, open_store, relations, storage, units
 from daybreak_engine.substrate import images, netns, network
@@ -86,6 +86,34 @@ class ModelDeps:
             return False
         return True
 
+    def nodes(self) -> Sequence[deps.Node]:
+        """Return the nodes of the cluster."""
+        tx = self._cluster.store.read()
+        pods = self._cluster.daemonsets.pods(tx)
+        return [
+            deps.Node(
+                item["metadata"]["name"],
+                daemonsets.address(item),
+                item["metadata"]["labels"],
+                tuple(
+                    pod["metadata"]["name"]
+                    for pod in pods
+                    if pod["spec"]["nodeName"] == item["metadata"]["name"]
+                ),
+            )
+            for item in nodes.all_(tx)
+        ]
+
+    def add_node(self, name: str, labels: Mapping[str, str]) -> None:
+        """Add a node."""
+        with self._cluster.store.transaction() as tx:
+            nodes.add(tx, name, self._cluster.free_pod_address(tx), labels)
+
+    def remove_node(self, name: str) -> None:
+        """Have a node go, with its pods."""
+        with self._cluster.store.transaction() as tx:
+            nodes.leave(tx, name)
+
     async def exec_in(
         self, unit: str, container: str, argv: Sequence[str], stdin: str | None
     ) -> deps.ExecResult:
@@ -128,6 +156,7 @@ class Engine:
             for relation in relations.all_(tx):
                 relations.destroy(tx, relation.id)
             applications.finish_removals(tx)
+            self._cluster.daemonsets.clear(tx)
         await self._cluster.wait(self._cluster.idle)
         with store.transaction() as tx:
             models.remove(tx)

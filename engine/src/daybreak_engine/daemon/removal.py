@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from daybreak_engine.daemon import supervisor
-from daybreak_engine.substrate import network, pods
+from daybreak_engine.substrate import network, nodes, pods
 from daybreak_engine.substrate.podman import podman_for, release
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ async def remove(instance: Instance) -> None:
         await pods.Pods(podman).remove_all()
         await release(podman)
     await network.remove_router(instance)
+    await nodes.remove_all(instance)
     for directory in (instance.state, instance.run):
         await asyncio.to_thread(remove_tree, directory)
         with contextlib.suppress(OSError):

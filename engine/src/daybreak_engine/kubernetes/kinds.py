@@ -69,7 +69,63 @@ DISRUPTION_BUDGET = Kind(
     (*_METADATA, "spec"),
 )
 
-KINDS = (NAMESPACE, POD, SERVICE, STATEFULSET, DISRUPTION_BUDGET)
+DAEMONSET = Kind(
+    "DaemonSet",
+    "daemonsets",
+    "apps",
+    "v1",
+    True,
+    _CRUD,
+    (
+        *_METADATA,
+        "metadata.ownerReferences",
+        "spec.template",
+        "spec.updateStrategy",
+        "spec.minReadySeconds",
+        "spec.revisionHistoryLimit",
+    ),
+)
+NODE = Kind(
+    "Node",
+    "nodes",
+    "",
+    "v1",
+    False,
+    frozenset({"get", "list", "update", "patch"}),
+    (*_METADATA, "spec.unschedulable"),
+)
+SECRET = Kind(
+    "Secret",
+    "secrets",
+    "",
+    "v1",
+    True,
+    _CRUD,
+    (*_METADATA, "metadata.ownerReferences", "data", "stringData"),
+)
+CONFIG_MAP = Kind(
+    "ConfigMap",
+    "configmaps",
+    "",
+    "v1",
+    True,
+    _CRUD,
+    (*_METADATA, "metadata.ownerReferences", "data", "binaryData"),
+)
+
+KINDS = (
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    STATEFULSET,
+    DAEMONSET,
+    DISRUPTION_BUDGET,
+    SECRET,
+    CONFIG_MAP,
+)
+# Only charms make these, each as a whole: what an apply leaves out is gone.
+APPLIED_WHOLE = frozenset({DAEMONSET, SECRET, CONFIG_MAP})
 _BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 
 

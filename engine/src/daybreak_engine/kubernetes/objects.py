@@ -264,7 +264,7 @@ def pod(
         "spec": {
             "containers": [{"name": name, "image": image} for name, image, _ in containers],
             "hostname": unit,
-            "nodeName": "daybreak",
+            "nodeName": "node-0",
             "restartPolicy": "Always",
             "serviceAccountName": application,
             "subdomain": f"{application}-endpoints",

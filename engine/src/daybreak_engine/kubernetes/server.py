@@ -34,6 +34,8 @@ _MERGES: dict[str, Callable[[Any, Any], Any]] = {
     # Server-side apply; without other appliers it comes to the same.
     "application/apply-patch+yaml": merge,
 }
+# What an object keeps that is applied as a whole.
+_KEPT = ("apiVersion", "kind", "metadata", "status")
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _STATUS_CODES: tuple[tuple[type[EngineError], int, str], ...] = (
     (ExistsError, 409, "AlreadyExists"),
@@ -172,7 +174,7 @@ class Server:
                 return 201, await self._create(kind, target, await _body(request))
             case "delete":
                 grace = await _grace(request)
-                namespace = _required(target)
+                namespace = _required(kind, target)
                 gone = await self._backend.delete(kind, namespace, target.name, grace)
                 if gone is None:
                     raise not_found(kind, target.name)
@@ -202,7 +204,7 @@ class Server:
         }
 
     async def _create(self, kind: Kind, target: Target, body: Object) -> Object:
-        namespace = _required(target)
+        namespace = _required(kind, target)
         metadata = _metadata(body)
         if not metadata.get("name"):
             raise ApiError(422, "metadata.name: Required value", kind=kind)
@@ -214,7 +216,7 @@ class Server:
     async def _change(
         self, request: web.Request, verb: str, kind: Kind, target: Target
     ) -> tuple[int, Object]:
-        namespace = _required(target)
+        namespace = _required(kind, target)
         content_type = request.content_type
         body = await _body(request)
         present = await self._backend.get(kind, namespace, target.name)
@@ -226,7 +228,13 @@ class Server:
             combine = _MERGES.get(content_type)
             if combine is None:
                 raise ApiError(415, f"patches of type {content_type} are not supported")
-            wanted = combine(present, _without_type(body))
+            applied = "apply" in content_type and kind in kinds.APPLIED_WHOLE
+            base = (
+                {key: value for key, value in present.items() if key in _KEPT}
+                if applied
+                else present
+            )
+            wanted = combine(base, _without_type(body))
         else:
             wanted = _replacement(present, _without_type(body))
         self._check(kind, target.name, present, wanted, body)
@@ -274,10 +282,11 @@ def _verb(request: web.Request, target: Target) -> str:
     return verb
 
 
-def _required(target: Target) -> str:
-    if target.namespace is None:
+def _required(kind: Kind, target: Target) -> str:
+    """Return the namespace of a path; empty for what has none."""
+    if kind.namespaced and target.namespace is None:
         raise ApiError(405, "this needs a path with a namespace")
-    return target.namespace
+    return target.namespace or ""
 
 
 def _check_namespace(metadata: Object, namespace: str) -> None:

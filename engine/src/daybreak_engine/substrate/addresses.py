@@ -55,8 +55,13 @@ class Plan:
 
     @property
     def load_balancers(self) -> IPv4Network:
-        """Addresses of Services of type LoadBalancer: the last quarter."""
+        """Addresses of Services of type LoadBalancer: the last quarter, but for `external`."""
         return list(self.subnet.subnets(prefixlen_diff=2))[3]
+
+    @property
+    def external(self) -> IPv4Network:
+        """The physical network of the nodes: the last /24. Its first address is the router's."""
+        return list(self.subnet.subnets(new_prefix=24))[-1]
 
     def free_pod(self, used: Iterable[IPv4Address]) -> IPv4Address:
         """Return the lowest free pod address."""
@@ -68,7 +73,7 @@ class Plan:
 
     def free_load_balancer(self, used: Iterable[IPv4Address]) -> IPv4Address:
         """Return the lowest free address for a LoadBalancer."""
-        return _free(self.load_balancers, 1, used, "load balancer")
+        return _free(self.load_balancers, 1, {*used, *self.external}, "load balancer")
 
 
 def choose_subnet(name: str, taken: Iterable[IPv4Network]) -> IPv4Network:

@@ -39,6 +39,17 @@ def listen(netns: Path, address: IPv4Address, port: int) -> socket.socket:
         ) from error
 
 
+def connect(netns: Path, address: tuple[str, int], timeout: float) -> socket.socket:
+    """Return a TCP socket that is connected from inside a network namespace.
+
+    Raises:
+        OSError: Nobody listens there, or does not answer within `timeout` seconds.
+    """
+    sock = inside(netns, lambda: socket.create_connection(address, timeout=timeout))
+    sock.setblocking(False)
+    return sock
+
+
 def inside(netns: Path, function: Callable[[], T]) -> T:
     """Return what a short function returns that runs in a network namespace.
 

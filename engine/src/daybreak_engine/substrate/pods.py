@@ -171,6 +171,12 @@ class Pods:
                 pods.setdefault(labels[UNIT_LABEL], {})[container.name] = container
         return {unit: PodState(unit, containers) for unit, containers in pods.items()}
 
+    async def exit_code(self, container_id: str) -> int:
+        """Return how a container ended; waits for its end."""
+        result = await self._podman("wait", container_id, check=False)
+        # One that is not there any more was killed.
+        return int(result.stdout) if result.code == 0 else 137
+
     async def _start(self, spec: PodSpec, container: ContainerSpec) -> None:
         log = self.instance.logs / unit_file_name(spec.unit)
         log.mkdir(parents=True, exist_ok=True)
@@ -223,10 +229,7 @@ def run_arguments(instance: Instance, spec: PodSpec, container: ContainerSpec) -
     if container.uid is not None or container.gid is not None:
         args.append(f"--user={container.uid or 0}:{container.gid or 0}")
     args += [f"--group-add={group}" for group in container.groups]
-    if container.privileged:
-        args.append("--privileged")
-    if container.host_pid:
-        args.append("--pid=host")
+    args += _rights(container)
     if container.memory is not None:
         args += [f"--memory={container.memory}"]
     if container.cpus is not None:
@@ -241,13 +244,26 @@ def run_arguments(instance: Instance, spec: PodSpec, container: ContainerSpec) -
         options = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
         if mount.read_only:
             options.append("readonly=true")
+        if mount.propagation:
+            options.append(f"bind-propagation={mount.propagation}")
         args.append(f"--mount={','.join(options)}")
-    args += [
-        f"--entrypoint={json.dumps([container.argv[0]])}",
-        container.image,
-        *container.argv[1:],
-    ]
+    if container.argv:
+        args.append(f"--entrypoint={json.dumps([container.argv[0]])}")
+    args += [container.image, *container.argv[1:], *container.args]
     return tuple(args)
+
+
+def _rights(container: ContainerSpec) -> list[str]:
+    """Return the arguments that decide what a container may do, and what it shares."""
+    args = [f"--cap-add={capability}" for capability in container.capabilities]
+    if container.privileged:
+        args.append("--privileged")
+    if container.host_pid:
+        args.append("--pid=host")
+    for namespace, pid in sorted(container.namespaces.items()):
+        option = "cgroupns" if namespace == "cgroup" else namespace
+        args.append(f"--{option}=ns:/proc/{pid}/ns/{namespace}" if pid else f"--{option}=private")
+    return args
 
 
 def container_state(entry: Mapping[str, Any]) -> ContainerState:

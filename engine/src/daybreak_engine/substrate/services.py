@@ -87,6 +87,7 @@ def ruleset(services: Iterable[Service], plan: addresses.Plan) -> str:
         # After dstnat: what still carries a service address has nowhere to go.
         "    type filter hook prerouting priority filter; policy accept;",
         f"    ip daddr {plan.services} goto reject_now",
+        f"    ip daddr {plan.external} accept",
         f"    ip daddr {plan.load_balancers} goto reject_now",
         # The router's own address is no route either, as the expression below counts.
         f"    ip daddr {plan.gateway} accept",

@@ -20,11 +20,14 @@ class Mount:
         source: Path on the machine; must exist.
         target: Path in the container.
         read_only: Whether the container may only read.
+        propagation: ``rslave`` shows the container what is mounted below later, ``rshared`` also
+            the machine what the container mounts; None for neither.
     """
 
     source: Path
     target: str
     read_only: bool = False
+    propagation: Literal["rslave", "rshared"] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,17 @@ class ContainerSpec:
     Args:
         name: ``charm`` or the name in the charm's metadata.
         image: Reference that podman knows.
-        argv: Process 1 and its arguments; replaces the image's entrypoint.
+        argv: Process 1 and its arguments; replaces the image's entrypoint. Empty for that.
+        args: More arguments; with an empty `argv` they replace the image's command.
         env: Added to the image's environment; no secrets, podman shows it.
         mounts: Bind mounts.
         uid: User of process 1, None for the image's.
         gid: Group of process 1, None for the image's.
         groups: Supplementary groups.
         privileged: All rights and devices.
+        capabilities: Added to the usual ones.
+        namespaces: Namespaces to share instead of having new ones: of ``pid``, ``ipc``, ``cgroup``
+            to the process that has them; 0 makes one that is shown to no other (``cgroup`` only).
         host_pid: Share the machine's process namespace.
         memory: Limit in bytes.
         cpus: Limit in CPUs.
@@ -51,13 +58,16 @@ class ContainerSpec:
 
     name: str
     image: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     mounts: tuple[Mount, ...] = ()
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] = ()
     privileged: bool = False
+    capabilities: tuple[str, ...] = ()
+    namespaces: Mapping[str, int] = field(default_factory=dict[str, int])
     host_pid: bool = False
     memory: int | None = None
     cpus: float | None = None
