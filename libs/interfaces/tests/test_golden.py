@@ -16,6 +16,7 @@ from daybreak_interfaces import (
     memcached,
     mysql_client,
     nova,
+    ovsdb_cms,
     put,
     rabbitmq,
     tls_certificates,
@@ -558,3 +559,82 @@ def test_nova_answers_that_cannot_be_used() -> None:
     assert isinstance(nova.read_answer(known, NOVA_SECRETS.get), NotReady)
     assert isinstance(nova.read_answer({"region": "R", "pci-aliases": "{"}, {}.get), NotReady)
     assert nova.read_answer({"region": "R"}, {}.get) == nova.Answer(nova.Facts("R"))
+
+
+# --- ovsdb-cms --------------------------------------------------------------------------------
+
+OVN_UNITS = [
+    {
+        "bound-hostname": f"ovn-central-{n}.ovn-central-endpoints.openstack.svc.cluster.local",
+        "bound-address": f"10.1.0.{n}",
+        "ingress-bound-address": f"10.152.183.{n}",
+    }
+    for n in (7, 8)
+]
+
+
+def test_ovsdb_cms_request() -> None:
+    assert write(ovsdb_cms.write_request, external=True) == {"external-connectivity": "true"}
+    assert write(ovsdb_cms.write_request, external=False) == {"external-connectivity": "false"}
+    assert ovsdb_cms.read_request({"external-connectivity": "true"})
+    assert not ovsdb_cms.read_request({})
+
+
+def test_ovsdb_cms_unit() -> None:
+    server = ovsdb_cms.Server(OVN_UNITS[0]["bound-hostname"], "10.1.0.7", "10.152.183.7")
+    bag = write(ovsdb_cms.write_unit, server)
+    assert bag == OVN_UNITS[0]
+    ovsdb_cms.write_unit(bag, None)
+    assert bag == {}
+    load_balancer = write(ovsdb_cms.write_load_balancer, "192.0.2.1")
+    assert load_balancer == {"loadbalancer-address": "192.0.2.1"}
+
+
+def test_ovsdb_cms_answer_of_units() -> None:
+    names = [unit["bound-hostname"] for unit in OVN_UNITS]
+    assert ovsdb_cms.read_answer({}, OVN_UNITS) == ovsdb_cms.Answer(
+        tuple(f"ssl:{name}:6641" for name in names), tuple(f"ssl:{name}:6642" for name in names)
+    )
+    assert ovsdb_cms.read_answer({}, OVN_UNITS, names=False) == ovsdb_cms.Answer(
+        ("ssl:10.1.0.7:6641", "ssl:10.1.0.8:6641"), ("ssl:10.1.0.7:6642", "ssl:10.1.0.8:6642")
+    )
+    outside = ovsdb_cms.read_answer({}, OVN_UNITS, external=True, names=False)
+    assert isinstance(outside, ovsdb_cms.Answer)
+    assert outside.southbound == ("ssl:10.152.183.7:6642", "ssl:10.152.183.8:6642")
+    six = ovsdb_cms.read_answer({}, [{"bound-address": "fd00::1"}])
+    assert isinstance(six, ovsdb_cms.Answer)
+    assert six.southbound == ("ssl:[fd00::1]:6642",)
+
+
+def test_ovsdb_cms_answer_of_a_load_balancer_is_for_who_is_outside() -> None:
+    bag = {"loadbalancer-address": "192.0.2.1"}
+    assert ovsdb_cms.read_answer(bag, OVN_UNITS, external=True) == ovsdb_cms.Answer(
+        ("ssl:192.0.2.1:6641",), ("ssl:192.0.2.1:6642",)
+    )
+    assert ovsdb_cms.read_answer(bag, OVN_UNITS) == ovsdb_cms.read_answer({}, OVN_UNITS)
+
+
+def test_ovsdb_cms_answer_of_a_proxy() -> None:
+    bag = {
+        "proxy-relation": "true",
+        "db_nb_connection_strs": "ssl:10.0.0.1:6641,ssl:10.0.0.2:6641",
+        "db_sb_connection_strs": "ssl:10.0.0.1:6642,ssl:10.0.0.2:6642",
+    }
+    assert ovsdb_cms.read_answer(bag, []) == ovsdb_cms.Answer(
+        ("ssl:10.0.0.1:6641", "ssl:10.0.0.2:6641"), ("ssl:10.0.0.1:6642", "ssl:10.0.0.2:6642")
+    )
+    # Emptied when what is behind it goes away.
+    gone = ovsdb_cms.read_answer({**bag, "db_sb_connection_strs": ""}, OVN_UNITS)
+    assert isinstance(gone, NotReady)
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        [],
+        [OVN_UNITS[0], {}],
+        [{"bound-address": "None", "ingress-bound-address": "None"}],
+    ],
+)
+def test_ovsdb_cms_answer_that_cannot_be_used(units: list[dict[str, str]]) -> None:
+    assert isinstance(ovsdb_cms.read_answer({}, units), NotReady)
