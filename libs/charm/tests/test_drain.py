@@ -45,11 +45,13 @@ while True:
 
 
 class Run:
-    def __init__(self, shell: list[str], folder: Path, *words: str, detection: int = 1) -> None:
+    def __init__(
+        self, shell: list[str], folder: Path, *words: str, detection: int = 1, end: str = "USR1"
+    ) -> None:
         self.flag = folder / "draining"
         self.pid = folder / "pid"
         times = (str(detection), "1")
-        command = [*shell, str(SCRIPT), str(folder), "USR1", *times, "--"]
+        command = [*shell, str(SCRIPT), str(folder), end, *times, "--"]
         self.process = subprocess.Popen(
             [*command, sys.executable, "-c", PROGRAM, *words],
             stdout=subprocess.PIPE,
@@ -90,8 +92,8 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 def start(shell: list[str], tmp_path: Path) -> Iterator[Start]:
     runs: list[Run] = []
 
-    def new(*words: str, detection: int = 1) -> Run:
-        runs.append(Run(shell, tmp_path, *words, detection=detection))
+    def new(*words: str, detection: int = 1, end: str = "USR1") -> Run:
+        runs.append(Run(shell, tmp_path, *words, detection=detection, end=end))
         return runs[-1]
 
     yield new
@@ -114,6 +116,17 @@ def test_it_leaves_traffic_before_the_program_hears_of_it(start: Start, tmp_path
     # Health stays red until the next start.
     assert run.flag.exists()
     assert not run.pid.exists()
+
+
+def test_a_program_may_end_it_in_the_place_of_a_signal(start: Start, tmp_path: Path) -> None:
+    ends = tmp_path / "ends"
+    ends.write_text('#!/bin/sh\nkill -s "$1" "$(cat "$2/pid")"\n')
+    ends.chmod(0o755)
+    run = start(detection=0, end=f"{ends} USR1 {tmp_path}")
+    run.hear()
+    run.stop()
+    assert run.hear()[0] == "USR1"
+    assert run.process.wait(10) == 7
 
 
 def test_other_signals_reach_the_program_and_it_goes_on(start: Start) -> None:

@@ -116,7 +116,8 @@ class Drain:
     """How a process that takes requests is ended without failing one; see `drain`.
 
     Attributes:
-        signal: The process' own for ending what it has.
+        signal: The process' own for ending what it has; or the line of a program that ends it, its
+            absolute path first.
         detection: Seconds in which those who send requests notice that it is leaving.
         limit: Seconds for the requests in flight.
     """

@@ -6,6 +6,7 @@ requests have the detection time to see it, and only then is the process told to
 at every restart.
 """
 
+import shlex
 from pathlib import Path
 
 from daybreak_charm.description import Check, Drain, Folder, Process
@@ -69,7 +70,7 @@ def command(process: Process) -> str:
     if drain is None:
         return process.command
     times = f"{drain.detection} {drain.limit}"
-    signal = drain.signal.removeprefix("SIG")
+    signal = shlex.quote(drain.signal.removeprefix("SIG"))
     return f"/bin/sh {PROGRAM} {folder(process).path} {signal} {times} -- {process.command}"
 
 

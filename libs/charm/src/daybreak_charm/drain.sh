@@ -4,8 +4,9 @@
 # usage: drain FOLDER SIGNAL DETECTION LIMIT -- COMMAND [ARGUMENT...]
 #
 # On SIGTERM: FOLDER/draining appears, which turns the unit's health red; DETECTION seconds later, when nobody sends
-# anything new, the program gets SIGNAL and has LIMIT seconds to end what it has. Its exit code is passed on. Other
-# signals reach it as they come. While FOLDER/alone is there DETECTION is nothing: there is nobody to send to instead.
+# anything new, the program gets SIGNAL and has LIMIT seconds to end what it has. A SIGNAL with a slash is the line of a
+# program that is run instead. The exit code is passed on. Other signals reach the program as they come. While
+# FOLDER/alone is there DETECTION is nothing: there is nobody to send to instead.
 # shellcheck disable=SC2317 # a trap calls functions, too
 set -u
 folder=$1 signal=$2 detection=$3 limit=$4
@@ -49,7 +50,11 @@ leave() {
         sleep 1
         detection=$((detection - 1))
     done
-    kill -s "$signal" "$child" 2>/dev/null
+    case $signal in
+        # shellcheck disable=SC2086 # a program and its arguments
+        */*) $signal & ;;
+        *) kill -s "$signal" "$child" 2>/dev/null ;;
+    esac
     # Holds none of the outputs: whoever reads them waits for their end.
     (
         while [ "$limit" -gt 0 ] && runs; do
