@@ -86,10 +86,12 @@ def _answers(context: "Context", container: "ops.Container", check: Check, *, fr
 
 
 def _patient(context: "Context", condition: Callable[[], bool], *, fresh: bool) -> bool:
-    waited = 0.0
+    waited, since = 0.0, context.effects.now()
     while not condition():
         waited += STEP
-        if not fresh or not context.acting or waited > IN_HOOK:
+        # A question may take longer than the step to the next one.
+        spent = max(waited, context.effects.now() - since)
+        if not fresh or not context.acting or spent > IN_HOOK:
             return False
         context.effects.sleep(STEP)
     return True
