@@ -53,7 +53,16 @@ def test_a_changed_helper_rebuilds_the_images_that_call_it(data: Path) -> None:
     keys = store_of(images)
     (data / "shared/uwsgi").write_text("#!/bin/sh\n")
     missing = build.plan(spec.load(data), SOURCES, keys).missing
-    assert {image.name for image, _ in missing} == {"keystone"}
+    openstack = [i for i in images if i.containerfile.name == "openstack.Containerfile"]
+    assert [image.short for image, _ in missing] == [image.short for image in openstack]
+
+
+def test_a_changed_step_rebuilds_only_its_image(data: Path) -> None:
+    images = spec.load(data)
+    keys = store_of(images)
+    (data / "shared/nova").write_text("#!/bin/sh\n")
+    missing = build.plan(spec.load(data), SOURCES, keys).missing
+    assert {image.name for image, _ in missing} == {"nova"}
 
 
 def test_a_new_base_rebuilds_everything(data: Path) -> None:

@@ -11,39 +11,29 @@ pytestmark = pytest.mark.pods
 ROOT = spec.ROOT.parent
 
 
-@pytest.fixture(scope="module")
-def images() -> store.Store:
-    return store.open_store()
-
-
 def run(where: store.Store, image: spec.Image, *command: str) -> str:
     options = ["--rm", "--pull=never", "--network=none"]
     return where.run(["podman", "run", *options, image.reference, *command])
 
 
-@pytest.mark.parametrize(
-    "image",
-    # The charm container has no layout: charms know it.
-    [image for image in spec.load() if image.name != "charm-base"],
-    ids=lambda image: image.short,
-)
 def test_layout_tells_the_truth(images: store.Store, image: spec.Image) -> None:
     layout = json.loads(run(images, image, "cat", "/usr/share/daybreak/layout.json"))
     account = run(images, image, "getent", "passwd", layout["user"]).split(":")
     assert [int(account[2]), int(account[3])] == [layout["uid"], layout["gid"]]
     run(images, image, "test", "-d", layout["bin"])
     assert layout["version"][:1].isdigit()
-    if image.namespaces:
+    if "static" in layout:
+        assert run(images, image, "ls", layout["static"])
+    if "release" in layout:
         assert layout["release"] == image.tag
-        assert all(layout["heads"].values())
+        assert all(layout.get("heads", {}).values())
     else:
         assert layout["version"].startswith(image.tag)
 
 
-@pytest.mark.parametrize("image", [i for i in spec.load() if i.namespaces], ids=lambda i: i.short)
-def test_committed_catalogue_is_the_release_s(images: store.Store, image: spec.Image) -> None:
-    committed = ROOT / f"charms/{image.name}-k8s/src/catalogue/{image.tag}.json"
-    assert json.loads(catalogue.catalogue(images, image)) == json.loads(committed.read_text())
+def test_committed_catalogue_is_the_release_s(images: store.Store, service: spec.Image) -> None:
+    committed = ROOT / f"charms/{service.name}-k8s/src/catalogue/{service.tag}.json"
+    assert json.loads(catalogue.catalogue(images, service)) == json.loads(committed.read_text())
 
 
 def test_modules_are_compiled(images: store.Store) -> None:

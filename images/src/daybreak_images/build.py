@@ -22,8 +22,8 @@ Say = Callable[[str], None]
 BASE_NAME = "localhost/daybreak/base"
 # The bundle of any Debian machine is a superset of what an image would have, so passing it is always safe.
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
-# A base needs about 0.2 GB, a whole set of images about 1.5 GB with its intermediate files.
-NEEDED_BYTES = 3 * 10**9
+# The base with its intermediate files, and a large image before it is committed.
+BASE_BYTES, IMAGE_BYTES = 10**9, 7 * 10**8
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build(store: Store, images: Sequence[Image], say: Say) -> None:
     with _alone(store, say):
         # Somebody else may have built them while this one waited.
         todo = plan(images, todo.sources, store.keys())
-        _check_space(store.cache)
+        _check_space(store.cache, len(todo.missing))
         if todo.base_missing:
             _make_base(store, todo, say)
         # Two at a time: one build is bound by the network while the other is bound by the processor.
@@ -112,11 +112,12 @@ def _alone(store: Store, say: Say) -> Iterator[None]:
         yield
 
 
-def _check_space(cache: Path) -> None:
-    free = shutil.disk_usage(cache).free
-    if free < NEEDED_BYTES:
+def _check_space(cache: Path, missing: int) -> None:
+    free, needed = shutil.disk_usage(cache).free, BASE_BYTES + missing * IMAGE_BYTES
+    if free < needed:
         raise ImageError(
-            f"{cache} has {free / 1e9:.1f} GB free, images need {NEEDED_BYTES / 1e9:.0f} GB: make room and try again"
+            f"{cache} has {free / 1e9:.1f} GB free, {missing} images need {needed / 1e9:.1f} GB: "
+            "make room and try again"
         )
 
 

@@ -29,7 +29,8 @@ def catalogue(store: Store, image: Image) -> str:
             "/build/catalogue",
             image.name,
             image.tag,
-            image.policies,
+            f"--policies={image.policies}",
+            *(f"--privsep={module}" for module in image.privsep),
             *image.namespaces,
         ]
     )

@@ -32,6 +32,7 @@ class Image:
         sources: Files whose content decides the result.
         namespaces: oslo.config namespaces; empty for what is not OpenStack.
         policies: oslo.policy namespace.
+        privsep: Modules with privsep contexts.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Image:
     sources: tuple[Path, ...]
     namespaces: tuple[str, ...] = ()
     policies: str = ""
+    privsep: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -82,12 +84,20 @@ def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
         "USER": table.get("user"),
         "UID": table.get("uid"),
         "SCHEMAS": schemas,
+        "PACKAGE": table.get("package"),
+        "DEBIAN": " ".join(table.get("debian", ())),
+        "STEP": table.get("step"),
+        "STATIC": table.get("static"),
     }
     text = containerfile.read_text()
     lock = root / "locks" / f"{name}-{tag}.txt"
     used = [*sorted((root / "shared").iterdir()), *([lock] if lock.exists() else [])]
-    # A helper that the Containerfile does not call decides nothing about this image.
-    sources = [path for path in used if f"/build/shared/{path.name}" in text or path == lock]
+    # A helper that is not called decides nothing about this image.
+    sources = [
+        path
+        for path in used
+        if f"/build/shared/{path.name}" in text or path == lock or path.name == table.get("step")
+    ]
     return Image(
         name=name,
         tag=tag,
@@ -99,6 +109,7 @@ def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
         sources=(containerfile, *sources),
         namespaces=tuple(table.get("namespaces", ())),
         policies=table.get("policies", ""),
+        privsep=tuple(table.get("privsep", ())),
     )
 
 

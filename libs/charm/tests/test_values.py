@@ -234,6 +234,13 @@ def test_a_layout_of_something_else_than_openstack() -> None:
     found = layouts.parse('{"project": "haproxy", "version": "3.0.11"}')
     assert found is not None
     assert (found.user, found.program("haproxy")) == ("haproxy", "/usr/bin/haproxy")
+    assert found.static == ""
+
+
+def test_a_layout_with_files_for_browsers() -> None:
+    found = layouts.parse('{"project": "nova", "static": "/usr/share/novnc"}')
+    assert found is not None
+    assert found.static == "/usr/share/novnc"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ class Layout:
         version: Version of the program.
         user: User that the program runs as.
         bin: Folder of its programs.
+        static: Folder of its files for browsers; empty when it has none.
         heads: Database heads of this release by schema.
         revisions: All revisions that this release knows, by schema; may be empty.
     """
@@ -27,6 +28,7 @@ class Layout:
     version: str
     user: str
     bin: str
+    static: str = ""
     heads: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     revisions: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
@@ -67,6 +69,7 @@ def parse(text: str) -> Layout | None:
         **words,
         user=str(data.get("user") or words["project"]),
         bin=str(data.get("bin") or "/usr/bin"),
+        static=str(data.get("static") or ""),
         heads=_sets(data.get("heads")),
         revisions=_sets(data.get("revisions")),
     )
