@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import grp
 import json
 import os
+import shutil
 import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daybreak import places, preflight
+from daybreak import bootstrap, places, preflight, users
+from daybreak.preflight import GIB
+from daybreak.providers import checks, cluster, microk8s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +126,75 @@ def machine(monkeypatch: pytest.MonkeyPatch, programs: Programs) -> Programs:
     monkeypatch.setattr(preflight.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
     programs.expect(*NETNS)
     return programs
+
+
+@pytest.fixture
+def outside(
+    home: places.Home,
+    bundle: Path,
+    instance: places.Instance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A good machine with nothing on it, and `ubuntu`, who calls sudo."""
+    from .outside import Outside
+
+    (tmp_path / "ubuntu").mkdir()
+    machine = Outside(home)
+    machine.user = users.User("ubuntu", 1000, 1000, tmp_path / "ubuntu")
+    (home.path / "dist").mkdir()
+    (home.path / "images").mkdir()
+    (home.path / "images/images.toml").touch()
+    for charm in ("keystone-k8s", "mariadb-k8s"):
+        (home.path / f"dist/{charm}.charm").write_text(charm)
+
+    def become(user: users.User) -> None:
+        if machine.euid == 0:
+            machine.transcript.append(f"(root is given up for {user.name})")
+            machine.euid = user.uid
+
+    def members(name: str) -> Any:
+        if name != "snap_microk8s" or "microk8s" not in machine.snaps:
+            raise KeyError(name)
+        return SimpleNamespace(gr_mem=sorted(machine.members))
+
+    monkeypatch.setattr(subprocess, "run", machine.run)
+    monkeypatch.setattr(os, "geteuid", lambda: machine.euid)
+    monkeypatch.setattr(users, "become", become)
+    monkeypatch.setattr(users, "invoking", lambda environ: machine.user)
+    monkeypatch.setattr(users, "named", lambda name: machine.user)
+    monkeypatch.setattr(grp, "getgrnam", members)
+    monkeypatch.setattr(
+        cluster, "_found", lambda name: f"/snap/bin/{name}" if name in machine.snaps else None
+    )
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(microk8s, "SHARED", tmp_path / "var-snap/images.tar")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 4 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100 * GIB))
+    monkeypatch.setattr(checks, "_taken", lambda port: False)
+    monkeypatch.setattr(checks, "apparmor", lambda: True)
+    monkeypatch.setattr(
+        bootstrap,
+        "Run",
+        functools.partial(bootstrap.Run, clock=bootstrap.Clock(now=_ticks(), sleep=lambda s: None)),
+    )
+    yield machine
+    assert machine.transcript, "the test started no program, so it proves nothing about them"
+
+
+def _ticks() -> Any:
+    time = iter(range(10**6))
+    return lambda: next(time) / 100
+
+
+@pytest.fixture
+def prod(outside: Any) -> Any:
+    """A machine whose user has a controller on some Kubernetes, and no root."""
+    outside.euid = 1000
+    outside.snaps["juju"] = ("3.6.27", "34040", "3.6/stable", "canonical**", "-")
+    outside.controllers["prod"] = "3.6.27"
+    return outside
 
 
 NETNS = (

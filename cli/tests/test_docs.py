@@ -6,10 +6,14 @@ import argparse
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from daybreak import __main__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/reference/commands.md"
@@ -22,18 +26,19 @@ missing.
 """
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    return next(
-        dict(action.choices)
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
+def _parsers(
+    name: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield a parser by its whole name, and those of its subcommands."""
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, sub in action.choices.items():
+                yield from _parsers(f"{name} {word}", sub)
 
 
 def _document() -> str:
-    parser = __main__.build_parser()
-    sections = [("daybreak", parser)]
-    sections += [(f"daybreak {name}", sub) for name, sub in _subparsers(parser).items()]
+    sections = _parsers("daybreak", __main__.build_parser())
     return HEAD + "".join(
         f"\n## {name}\n\n```\n{sub.format_help().rstrip()}\n```\n" for name, sub in sections
     )

@@ -8,17 +8,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jubilant
 import yaml
 
-from . import access, preflight, probe, programs, tools, waiting
+from . import access, probe, programs, waiting
 from .errors import DaybreakError
-from .places import MODEL
 from .preflight import Level
 
 if TYPE_CHECKING:
@@ -29,11 +27,8 @@ if TYPE_CHECKING:
     from .output import Reporter
     from .places import Home, Instance
     from .preflight import Finding
+    from .providers import Provider
 
-BASE_MEMORY = 512 << 20
-"""Bytes for the engine and this program."""
-UNIT_MEMORY = 192 << 20
-"""Bytes for one unit: its hooks, its Pebbles and a small service."""
 POLL_SECONDS = 0.5
 STUCK_SECONDS = 30.0
 CLIENT_SECONDS = 60.0
@@ -80,23 +75,21 @@ class Run:
     bundle: Bundle
     instance: Instance
     home: Home
+    provider: Provider
     report: Reporter
     timeout: float
     dry_run: bool = False
     clock: Clock = field(default_factory=Clock)
     findings: tuple[Finding, ...] = ()
-    to_build: tuple[str, ...] = ()
     status: Status | None = None
-    ahead: dict[str, futures.Future[Any]] = field(default_factory=dict[str, futures.Future[Any]])
-    engine_there: bool = False
     steps: list[Done] = field(default_factory=list[Done])
     auth_url: str = ""
     expires: str = ""
 
     @property
     def juju(self) -> jubilant.Juju:
-        """The engine's `juju`, for the cloud's model."""
-        return jubilant.Juju(model=MODEL, cli_binary=self.home.program("juju"))
+        """The cloud's model."""
+        return self.provider.juju()
 
 
 Step = Callable[[Run], tuple[str, str]]
@@ -111,13 +104,9 @@ def bootstrap(run: Run) -> Result:
     started = run.clock.now()
     try:
         for title, step in _steps(run):
-            # Waiting for programs, not computing: on two cores the next ones fit beside the first.
-            if step is _images and not run.dry_run:
-                _go_ahead(run)
             _do(run, title, step)
     finally:
-        # A step that failed leaves no program running behind this one.
-        futures.wait(run.ahead.values())
+        run.provider.close()
     return Result(
         tuple(run.steps),
         run.findings,
@@ -142,9 +131,7 @@ def _do(run: Run, title: str, step: Step) -> None:
 
 def _steps(run: Run) -> Iterator[tuple[str, Step]]:
     yield "Look at the machine", _preflight
-    yield "Build images", _images
-    yield "Pack charms", _charms
-    yield "Start engine", _engine
+    yield from run.provider.steps(run)
     yield "Deploy bundle", _deploy
     yield "Wait until active", _settle
     if any(app.charm_name == access.KEYSTONE for app in run.bundle.applications):
@@ -153,14 +140,9 @@ def _steps(run: Run) -> Iterator[tuple[str, Step]]:
 
 def _preflight(run: Run) -> tuple[str, str]:
     findings: list[Finding] = []
-    memory = BASE_MEMORY + UNIT_MEMORY * sum(app.scale for app in run.bundle.applications)
-    _collect(run, findings, preflight.machine(run.instance, run.home, memory))
-    if not _errors(findings):
-        run.to_build = tools.missing_images(run.home, _images_of(run))
-        if run.to_build:
-            _collect(run, findings, preflight.building(run.instance, len(run.to_build)))
+    _collect(run, findings, run.provider.findings(run))
     run.findings = tuple(findings)
-    bad = _errors(findings)
+    bad = [finding for finding in findings if finding.level is Level.ERROR]
     if bad and not run.dry_run:
         raise DaybreakError(
             "this machine is not ready: " + ", ".join(finding.name for finding in bad),
@@ -179,60 +161,8 @@ def _collect(run: Run, into: list[Finding], findings: Iterable[Finding]) -> None
             run.report.line(f"{finding.level} {finding.name}: {finding.detail}")
 
 
-def _errors(findings: list[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.level is Level.ERROR]
-
-
-def _go_ahead(run: Run) -> None:
-    """Start what does not depend on images; the steps take the result when it is their turn."""
-    pool = futures.ThreadPoolExecutor(max_workers=2)
-    charms = run.bundle.own_charms(run.home.path)
-    if charms:
-        run.ahead["charms"] = pool.submit(tools.pack_charms, run.home, charms, run.report.line)
-    if not run.to_build:  # a failed build would leave an engine without a cloud
-        run.engine_there = (run.instance.run / "engine.sock").exists()
-        run.ahead["engine"] = pool.submit(tools.start_engine, run.instance, run.home)
-    pool.shutdown(wait=False)
-
-
-def _images_of(run: Run) -> tuple[str, ...]:
-    return (tools.CHARM_BASE, *run.bundle.own_images)
-
-
-def _images(run: Run) -> tuple[str, str]:
-    images = _images_of(run)
-    if run.dry_run:
-        names = ", ".join(image.rpartition("/")[2] for image in run.to_build)
-        return ("would", names) if names else ("there", f"{len(images)} images")
-    # The builder also sees images whose sources have changed since.
-    built = tools.build_images(run.home, images, run.report.line)
-    return ("done", f"{built} built") if built else ("there", f"{len(images)} images")
-
-
-def _charms(run: Run) -> tuple[str, str]:
-    charms = run.bundle.own_charms(run.home.path)
-    if not charms:
-        return "there", "the bundle names no charm of this checkout"
-    if run.dry_run:
-        return "would", ", ".join(charms)
-    packed = run.ahead["charms"].result()
-    return ("done", f"{packed} packed") if packed else ("there", f"{len(charms)} charms in dist/")
-
-
-def _engine(run: Run) -> tuple[str, str]:
-    there = (run.instance.run / "engine.sock").exists()
-    if run.dry_run:
-        return ("there" if there else "would"), f"instance {run.instance.name}"
-    if "engine" in run.ahead:
-        run.ahead["engine"].result()
-        there = run.engine_there
-    else:
-        tools.start_engine(run.instance, run.home)
-    return ("there" if there else "done"), f"instance {run.instance.name}"
-
-
 def _deploy(run: Run) -> tuple[str, str]:
-    if run.dry_run and not (run.instance.run / "engine.sock").exists():
+    if run.dry_run and not run.provider.reachable():
         return "would", f"{len(run.bundle.names)} applications: {', '.join(run.bundle.names)}"
     run.status = _model(run)
     missing = waiting.missing_parts(run.bundle, run.status) if run.status else run.bundle.names
@@ -240,9 +170,11 @@ def _deploy(run: Run) -> tuple[str, str]:
         return "there", f"{len(run.bundle.names)} applications and their relations"
     if run.dry_run:
         return "would", ", ".join(missing)
-    with _overlays(run) as overlays:
+    path, pinned = run.provider.deployed(run)
+    with _kept_scales(run) as scales:
         try:
-            run.juju.deploy(run.bundle.path, trust=True, overlays=overlays)
+            words = [word for file in (*pinned, *scales) for word in ("--overlay", str(file))]
+            run.juju.cli("deploy", str(path), *words, "--trust")
         except jubilant.CLIError as error:
             raise DaybreakError(
                 f"the bundle {run.bundle.path} could not be deployed",
@@ -262,7 +194,7 @@ def _model(run: Run) -> Status | None:
             raise _juju_trouble(error) from error
     if not run.dry_run:
         try:
-            run.juju.cli("add-model", MODEL, include_model=False)
+            run.provider.add_model(run)
         except jubilant.CLIError as error:
             if "already exists" not in (error.stderr or ""):
                 raise _juju_trouble(error) from error
@@ -271,7 +203,7 @@ def _model(run: Run) -> Status | None:
 
 def _juju_trouble(error: jubilant.CLIError) -> DaybreakError:
     return DaybreakError(
-        "the engine's juju command failed",
+        "the juju command failed",
         details=tuple((error.stderr or str(error)).strip().splitlines()),
         remedy="Run the command again; `daybreak destroy` removes an instance that is beyond"
         " repair.",
@@ -279,12 +211,12 @@ def _juju_trouble(error: jubilant.CLIError) -> DaybreakError:
 
 
 @contextlib.contextmanager
-def _overlays(run: Run) -> Iterator[list[Path]]:
+def _kept_scales(run: Run) -> Iterator[list[Path]]:
     scales = waiting.overlay_of_scales(run.bundle, run.status) if run.status else {}
     if not scales.get("applications"):
         yield []
         return
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=run.instance.place) as directory:
         path = Path(directory) / "keep-scale.yaml"
         path.write_text(yaml.safe_dump(scales), encoding="utf-8")
         yield [path]

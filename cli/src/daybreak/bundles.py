@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,10 +12,12 @@ import yaml
 from .errors import DaybreakError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 DEFAULT_BUNDLE = "identity"
 IMAGE_PREFIX = "localhost:32000/daybreak/"
+OVERLAY = "images.yaml"
+"""Name of the overlay that says which images a cluster pulls."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Application:
     scale: int
     images: tuple[str, ...]
     trust: bool
+    resources: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Images by resource."""
+    modules: tuple[str, ...] = ()
+    """Kernel modules that its containers need of each machine (annotation `kernel-modules`)."""
+    devices: tuple[str, ...] = ()
+    """Device files that they need (annotation `devices`)."""
 
     @property
     def charm_name(self) -> str:
@@ -158,12 +166,16 @@ def _application(path: Path, name: str, fields: Any) -> Application:
     scale = fields.get("scale", fields.get("num_units", 1))
     if not isinstance(scale, int):
         raise _not_a_bundle(path, f'the scale of application "{name}" is no number')
+    annotations = cast("dict[str, str]", fields.get("annotations") or {})
     return Application(
         name,
         fields["charm"],
         scale,
         tuple(sorted(value for value in values if isinstance(value, str))),
         bool(fields.get("trust", False)),
+        {key: value for key, value in resources.items() if isinstance(value, str)},
+        tuple(str(annotations.get("kernel-modules", "")).split()),
+        tuple(str(annotations.get("devices", "")).split()),
     )
 
 

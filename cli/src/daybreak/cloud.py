@@ -77,16 +77,14 @@ class Overview:
 
 def overview(
     instance: Instance,
-    home: Home,
+    juju: jubilant.Juju,
     ask: Callable[[str, str], probe.Answer] = probe.identity,
 ) -> Overview:
     """Look at an instance.
 
     Raises:
-        DaybreakError: There is no such instance, or its engine does not answer.
+        DaybreakError: Its engine or controller does not answer.
     """
-    require(instance)
-    juju = jubilant.Juju(model=MODEL, cli_binary=home.program("juju"))
     try:
         status = juju.status()
     except jubilant.CLIError as error:
@@ -94,6 +92,13 @@ def overview(
             raise DaybreakError(
                 f"instance {instance.name} has no cloud yet",
                 remedy=f"Make it: daybreak bootstrap --instance {instance.name}",
+            ) from error
+        if instance.place is not None:
+            raise DaybreakError(
+                f"the controller of instance {instance.name} does not answer",
+                details=tuple((error.stderr or "").strip().splitlines()),
+                remedy=f"Look at it: juju show-controller {str(juju.model).partition(':')[0]}; on"
+                " MicroK8s: microk8s status",
             ) from error
         raise DaybreakError(
             f"the engine of instance {instance.name} does not answer",

@@ -27,10 +27,17 @@ class Instance:
     root: Path = Path("/")
     cache: Path = Path("/var/cache/daybreak")
     """Images and binaries, shared by all instances of the machine."""
+    place: Path | None = None
+    """Where a cloud on a cluster keeps its files; None for one of the engine's."""
 
     @property
     def state(self) -> Path:
         """What lasts: the model, the units' files, volumes."""
+        return self.place or self.kept
+
+    @property
+    def kept(self) -> Path:
+        """The directory that belongs to root."""
         return self.root / "var/lib/daybreak" / self.name
 
     @property
@@ -46,7 +53,7 @@ class Instance:
     @property
     def exists(self) -> bool:
         """Whether anything of the instance is there."""
-        return self.state.exists() or self.run.exists()
+        return any(path.exists() for path in (self.state, self.kept, self.run))
 
 
 def instance(name: str | None, environ: Mapping[str, str]) -> Instance:
@@ -85,6 +92,11 @@ class Home:
         return self.path / "bundles"
 
     @property
+    def sources(self) -> bool:
+        """Whether charms and images can be made here, as in a checkout."""
+        return (self.path / "charms").is_dir()
+
+    @property
     def links(self) -> Path:
         """A directory for PATH with only the programs meant for people."""
         return self.programs.parent / "operator"
@@ -110,6 +122,11 @@ def home(environ: Mapping[str, str]) -> Home:
         "the directory with Daybreak's bundles and charms was not found",
         remedy="Run ./daybreak from a checkout, or set DAYBREAK_HOME to one.",
     )
+
+
+def command(environ: Mapping[str, str]) -> str:
+    """Return how a person starts this program."""
+    return "daybreak" if environ.get("SNAP") else "./daybreak"
 
 
 def operator_path(place: Home) -> Path:

@@ -38,6 +38,12 @@ class Output:
         return self.code == 0
 
 
+def search_path() -> str:
+    """Return PATH with the directory of snaps, which sudo leaves out on some distributions."""
+    path = os.environ.get("PATH", os.defpath)
+    return path if "/snap/bin" in path.split(":") else f"{path}:/snap/bin"
+
+
 def capture(
     argv: Sequence[str | Path],
     *,
@@ -60,7 +66,7 @@ def capture(
     try:
         done = subprocess.run(
             [str(word) for word in argv],
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PATH": search_path(), **(env or {})},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -84,6 +90,7 @@ def follow(
     remedy: str,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    timeout: float | None = None,
 ) -> None:
     """Run a program and hand over every line that it writes, as it writes it.
 
@@ -95,9 +102,10 @@ def follow(
         remedy: What the operator can do when it fails.
         env: Variables added to those of this process.
         cwd: Working directory.
+        timeout: Seconds after which the program is killed.
 
     Raises:
-        DaybreakError: The program is missing or failed; carries its last lines.
+        DaybreakError: The program is missing, failed or took too long; carries its last lines.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     reading, writing = os.pipe()
@@ -113,16 +121,20 @@ def follow(
     try:
         code = subprocess.run(
             [str(word) for word in argv],
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PATH": search_path(), **(env or {})},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=writing,
             stderr=subprocess.STDOUT,
+            timeout=timeout,
             check=False,
         ).returncode
     except FileNotFoundError:
         code = NOT_FOUND
         tail.append(f"{argv[0]}: not found")
+    except subprocess.TimeoutExpired:
+        code = TIMED_OUT
+        tail.append(f"{argv[0]}: not done within {timeout:.0f} s")
     finally:
         os.close(writing)
         thread.join()

@@ -14,7 +14,6 @@ from . import cloud, releases, tools, waiting
 from .bootstrap import POLL_SECONDS, Clock, Done
 from .bundles import IMAGE_PREFIX
 from .errors import DaybreakError, UsageError
-from .places import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from .output import Reporter
     from .places import Home, Instance
+    from .providers import Provider
     from .releases import Plan, Report
 
 ASK_SECONDS = 5.0
@@ -45,6 +45,7 @@ class Work:
 
     instance: Instance
     home: Home
+    provider: Provider
     report: Reporter
     timeout: float = 1800.0
     clock: Clock = field(default_factory=Clock)
@@ -53,7 +54,7 @@ class Work:
     @property
     def juju(self) -> jubilant.Juju:
         """The cloud's model."""
-        return jubilant.Juju(model=MODEL, cli_binary=self.home.program("juju"))
+        return self.provider.juju()
 
     def status(self) -> Status:
         """Return the model's status.

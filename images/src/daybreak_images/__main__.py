@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import base, spec
 from .build import build
@@ -38,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             metavar="NAME",
             help="keystone, keystone:2025.1 or a whole reference as in a bundle",
         )
+    layout = commands.add_parser(
+        "layout", help="write images, or all of them, as an OCI image layout"
+    )
+    layout.add_argument("directory", metavar="DIRECTORY", type=Path)
+    layout.add_argument("names", nargs="*", metavar="NAME", help="as for build")
     catalogue = commands.add_parser(
         "catalogue", help="print the option and policy catalogue of an OpenStack image"
     )
@@ -54,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = spec.choose(known, options.names) if options.names else known
         if options.command == "build":
             build(open_store(), chosen, say)
+        elif options.command == "layout":
+            from .layout import write
+
+            write(open_store(), chosen, options.directory, say)
         elif options.command == "catalogue":
             from .catalogue import catalogue as make
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import bootstrap, destroy, env, node, openrc, plan, scale, status, upgrade
+from . import bootstrap, destroy, env, images, node, openrc, plan, scale, status, upgrade
 
 if TYPE_CHECKING:
     import argparse
@@ -52,9 +52,10 @@ COMMANDS: Mapping[str, Command] = {
     "scale": scale,
     "plan": plan,
     "upgrade": upgrade,
+    "images": images,
     "node": node,
     "destroy": destroy,
 }
 """By name, in the order of `--help`."""
-RESUMED = ("bootstrap", "scale", "upgrade", "destroy")
+RESUMED = ("bootstrap", "scale", "upgrade", "images", "destroy")
 """Commands that go on where they were when they are run again."""

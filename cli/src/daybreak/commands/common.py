@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from .. import output, places
+from .. import output, places, providers
 
 if TYPE_CHECKING:
     from ..places import Instance
@@ -49,6 +49,7 @@ def work(options: argparse.Namespace, instance: Instance) -> Any:
     """Return what the upgrading commands work on."""
     from .. import upgrading
 
-    timeout = getattr(options, "timeout", 0.0)
     home = places.home(os.environ)
-    return upgrading.Work(instance, home, output.reporter(options.format), timeout)
+    provider, instance = providers.of(instance, home, os.environ)
+    timeout = getattr(options, "timeout", 0.0)
+    return upgrading.Work(instance, home, provider, output.reporter(options.format), timeout)

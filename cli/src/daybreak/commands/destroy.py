@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from .. import output, places
+from .. import output, places, providers
 from ..errors import DaybreakError, UsageError
 from .common import add_format
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SUMMARY = "remove a cloud"
 DESCRIPTION = """\
 Remove an instance: units, containers, networks, firewall rules, volumes and all its data. Works
-on half-made instances too. Images stay for the next bootstrap, unless --purge is given.
+on half-made instances too. Images stay for the next bootstrap, unless --purge is given. On a
+cluster it undoes what bootstrap has made, and leaves what was there before.
 """
 EPILOG = """\
 Examples:
@@ -41,9 +42,11 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     """Do it, print the result and return the exit code."""
     from .. import cloud, preflight
 
+    home = places.home(os.environ)
+    provider, instance = providers.of(instance, home, os.environ)
     if not options.purge:
         cloud.require(instance)
-    removal = cloud.removal(instance, purge=options.purge)
+    removal = provider.removal(purge=options.purge)
     text = options.format == "text"
     if text:
         print("This removes:\n" + "".join(f"  {line}\n" for line in removal.removes), end="")
@@ -57,16 +60,12 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
         if input(f"Remove instance {instance.name}? [y/N] ").strip().lower() not in ("y", "yes"):
             print("Nothing was removed.")
             return 1
-    if not preflight.is_root():
+    if provider.name != "juju" and not preflight.is_root():
         raise DaybreakError(
-            "containers and networks need root", remedy="Run the command as root, or with sudo."
+            "containers, networks and snaps need root",
+            remedy="Run the command as root, or with sudo.",
         )
-    notes = cloud.destroy(
-        instance,
-        places.home(os.environ),
-        output.reporter(options.format),
-        purge=options.purge,
-    )
+    notes = provider.destroy(output.reporter(options.format), purge=options.purge)
     if text:
         for note in notes:
             print(f"note: {note}")

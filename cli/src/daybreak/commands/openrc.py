@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .. import output, places
+from .. import output, places, providers
 from ..errors import DaybreakError
 from .common import add_format
 
@@ -38,9 +38,9 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
 
     from .. import access, bootstrap, cloud
 
+    provider, instance = providers.of(instance, places.home(os.environ), os.environ)
     cloud.require(instance)
-    home = places.home(os.environ)
-    juju = jubilant.Juju(model=places.MODEL, cli_binary=home.program("juju"))
+    juju = provider.juju()
     try:
         account = bootstrap.fetch_access(juju, juju.status())
     except jubilant.CLIError as error:

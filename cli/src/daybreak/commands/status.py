@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-from .. import output, places
+from .. import output, places, providers
 from .common import add_format
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     """Do it, print the result and return the exit code."""
     from .. import cloud
 
-    overview = cloud.overview(instance, places.home(os.environ))
+    provider, instance = providers.of(instance, places.home(os.environ), os.environ)
+    cloud.require(instance)
+    overview = cloud.overview(instance, provider.juju())
     if options.format == "json":
         output.show_json(dataclasses.asdict(overview) | {"healthy": overview.healthy})
         return 0 if overview.healthy else 1

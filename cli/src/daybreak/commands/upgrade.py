@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from .. import output
+from ..errors import DaybreakError
 from . import plan
 from .common import add_format, add_timeout, work
 
@@ -54,6 +55,12 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
             print("\nNothing was changed.")
         return code
     change = work(options, instance)
+    if change.provider.name != "embedded":
+        raise DaybreakError(
+            "images are built and charms packed for Daybreak's own engine only",
+            remedy="On a cluster push the release's image (daybreak images push) and hand it to the charm,"
+            " which does the rest: juju refresh APP --path CHARM --resource RESOURCE=IMAGE",
+        )
     plans = upgrading.upgrade(change, options.application, options.to)
     if options.format == "json":
         report = {
