@@ -6,7 +6,7 @@
 PACKAGES="podman runc conmon netavark catatonit nftables mmdebstrap dnsmasq-base iproute2 util-linux zstd ca-certificates"
 GO_NEEDED="1.26.5"
 # The name that daybreak_engine.instance has, too.
-HOOKTOOL="hooktool-2"
+HOOKTOOL="hooktool-3"
 : "${home:?the program that sources this sets it to the checkout}"
 # What is shared by all instances of the machine; the engine reads the same names.
 cache=${DAYBREAK_CACHE:-${DAYBREAK_ROOT:-}/var/cache/daybreak}
@@ -207,12 +207,12 @@ build_programs() {
 }
 
 build_hooktool() {
-    hooktool_key=$(content_key "$home/tools/hooktool/hooktool.c")
+    hooktool_key=$(content_key "$home"/tools/hooktool/*)
     ! is_built "$HOOKTOOL" "$hooktool_key" || return 0
     install_packages gcc libc6-dev
     mkdir -p "$cache/bin"
     logged "building the hook tools" "is there space on the disk? Then run the command again" \
-        gcc -O2 -static -s -Wall -Wextra -Wpedantic -Werror -o "$cache/bin/.$HOOKTOOL.new" "$home/tools/hooktool/hooktool.c"
+        gcc -O2 -static -s -Wall -Wextra -Wpedantic -Werror -o "$cache/bin/.$HOOKTOOL.new" "$home"/tools/hooktool/*.c
     put_program "$cache/bin/.$HOOKTOOL.new" "$HOOKTOOL" "$hooktool_key"
 }
 

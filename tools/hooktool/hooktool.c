@@ -1,4 +1,4 @@
-/* Every hook tool of a charm: its name is the base name of the link it is called by.
+/* Every hook tool of a charm: its name is the base name of the link it is called by. `python3` is one, see python.c.
  *
  * It hands its arguments, and what it alone can read (standard input and files of the charm's container), to the agent
  * on a unix socket, prints the answer and exits with the agent's code. It is C because a hook calls tools up to 200
@@ -8,6 +8,8 @@
  * The question has c (context), t (tool), a (each argument), i (standard input), and p and f (path and content of a
  * file); the answer o (output), e (errors) and x (exit code). Each side ends its message by closing that direction.
  */
+#include "hooktool.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -19,12 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct bytes {
-	char *data;
-	size_t length, size;
-};
-
-static void stop(const char *format, ...)
+void stop(const char *format, ...)
 {
 	va_list values;
 
@@ -36,7 +33,7 @@ static void stop(const char *format, ...)
 	exit(1);
 }
 
-static void reserve(struct bytes *to, size_t more)
+void reserve(struct bytes *to, size_t more)
 {
 	if (to->size - to->length >= more)
 		return;
@@ -46,7 +43,7 @@ static void reserve(struct bytes *to, size_t more)
 		stop("not enough memory");
 }
 
-static void add(struct bytes *to, char kind, const char *value, size_t length)
+void add(struct bytes *to, char kind, const char *value, size_t length)
 {
 	reserve(to, length + 24);
 	to->length += (size_t)sprintf(to->data + to->length, "%c%zu:", kind, length);
@@ -149,36 +146,51 @@ static int show(const struct bytes *answer)
 	return code;
 }
 
+const char *ask(const char *path, const struct bytes *question, struct bytes *answer)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int agent;
+
+	if (strlen(path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return "the agent of this unit cannot be reached";
+	}
+	strcpy(address.sun_path, path);
+	agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (agent < 0 || connect(agent, (struct sockaddr *)&address, sizeof address))
+		return "the agent of this unit does not answer (it restarts by itself)";
+	if (write_all(agent, question->data, question->length) || shutdown(agent, SHUT_WR))
+		return "the agent of this unit went away";
+	/* The agent closes the socket after its answer; an end before is an answer that is not whole. */
+	if (read_all(agent, answer))
+		return "the agent of this unit went away before it answered";
+	close(agent);
+	reserve(answer, 1);
+	answer->data[answer->length] = '\0';
+	return NULL;
+}
+
 int main(int count, char **arguments)
 {
 	const char *context = getenv("JUJU_CONTEXT_ID"), *path = getenv("JUJU_AGENT_SOCKET_ADDRESS");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct bytes question = {0}, answer = {0};
-	const char *tool;
-	int agent, code;
+	const char *tool, *failure;
+	int code;
 
 	tool = count ? basename(arguments[0]) : "a hook tool";
+	if (!strncmp(tool, "python", 6))
+		run_python(count, arguments);
 	if (!context || !*context || !path || !*path)
 		stop("%s works only inside a hook: JUJU_CONTEXT_ID and JUJU_AGENT_SOCKET_ADDRESS must be set", tool);
-	if (strlen(path) >= sizeof address.sun_path)
-		stop("%s: the path of the agent's socket is too long", tool);
-	strcpy(address.sun_path, path);
 	add(&question, 'c', context, strlen(context));
 	add(&question, 't', tool, strlen(tool));
 	for (int i = 1; i < count; i++)
 		add(&question, 'a', arguments[i], strlen(arguments[i]));
 	if (count)
 		add_inputs(&question, tool, arguments + 1);
-	agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (agent < 0 || connect(agent, (struct sockaddr *)&address, sizeof address))
-		stop("%s: the agent of this unit does not answer (it restarts by itself): %s", tool, strerror(errno));
-	if (write_all(agent, question.data, question.length) || shutdown(agent, SHUT_WR))
-		stop("%s: the agent of this unit went away: %s", tool, strerror(errno));
-	/* The agent closes the socket after its answer; an end before is an answer that is not whole. */
-	if (read_all(agent, &answer))
-		stop("%s: the agent of this unit went away before it answered: %s", tool, strerror(errno));
-	reserve(&answer, 1);
-	answer.data[answer.length] = '\0';
+	failure = ask(path, &question, &answer);
+	if (failure)
+		stop("%s: %s: %s", tool, failure, strerror(errno));
 	code = show(&answer);
 	if (code < 0)
 		stop("%s: the agent of this unit went away before it answered", tool);

@@ -177,7 +177,7 @@ class Instance:
         Its name carries the version of what it speaks (`hooktools.wire`): a daemon of an older
         checkout that still runs goes on making pods with the tool that it understands.
         """
-        return self.cache / "bin/hooktool-2"
+        return self.cache / "bin/hooktool-3"
 
     @property
     def podman_graphroot(self) -> Path:

@@ -52,7 +52,7 @@ def hooktool(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     target = tmp_path_factory.mktemp("hooktool") / "hooktool"
     flags = ("-O2", "-static", "-s", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-    subprocess.run([compiler, *flags, "-o", target, TOOLS / "hooktool" / "hooktool.c"], check=True)
+    subprocess.run([compiler, *flags, "-o", target, *(TOOLS / "hooktool").glob("*.c")], check=True)
     return target
 
 

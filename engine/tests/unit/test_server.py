@@ -57,7 +57,11 @@ def test_tools_over_the_socket(cloud: Cloud, tmp_path: Path) -> None:
         assert (await ask(second, context.id, "is-leader"))["x"] == "1", "another unit's context"
         for wrong in (b"[1]", b"c3", b"c9:x", b"cx:", b"z1:x", b"c1:x"):
             assert (await send(first, wrong))["e"].startswith("ERROR bad request: ")
-        server.unregister(context)
+        # The client of the warm interpreter, which is no tool that a charm has called.
+        for seconds, code in (("0.25", "0"), ("-1", "0"), ("0.5", "0"), ("x", "1")):
+            assert (await ask(first, context.id, "python3", ("a", seconds)))["x"] == code
+        usage = server.unregister(context)
+        assert (usage.cpu, usage.calls) == (0.75, {"is-leader": 1, "secret-add": 1})
         assert "unknown context" in (await ask(first, context.id, "is-leader"))["e"]
         await server.close()
 

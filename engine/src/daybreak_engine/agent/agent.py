@@ -278,7 +278,7 @@ class Agent:
             "unit": self.unit,
             "hook": operation.name or operation.action,
             "seconds": round(ended.wall, 4),
-            "cpu": round(ended.cpu, 4),
+            "cpu": round(ended.cpu + usage.cpu, 4),
             "tools": usage.calls.total(),
             "tool_seconds": round(usage.seconds, 4),
             "calls": dict(sorted(usage.calls.items())),

@@ -14,6 +14,8 @@ from daybreak_engine.hooktools import wire
 from daybreak_engine.hooktools.tools import handle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daybreak_engine.hooktools.context import HookContext
 
 # A secret may have 1 MiB, and files of others beside it.
@@ -27,10 +29,12 @@ class Usage:
     Attributes:
         calls: Calls by tool.
         seconds: Time in the server for them.
+        cpu: CPU seconds of the process itself, where it was forked from a warm interpreter.
     """
 
     calls: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 class HookToolServer:
@@ -83,6 +87,9 @@ class HookToolServer:
         context = self._contexts.get(question.context)
         if context is None or context.unit != unit:
             return _failure(self._unknown(unit, question.context))
+        if question.tool == "python3":
+            self._usage[context.id].cpu += _seconds(question.args)
+            return wire.Answer(0)
         started = time.perf_counter()
         code, out, error = handle(
             context, question.tool, list(question.args), question.stdin, question.files
@@ -116,6 +123,14 @@ class HookToolServer:
             return
         finally:
             writer.close()
+
+
+def _seconds(args: Sequence[str]) -> float:
+    """Return the CPU seconds that the client of the warm interpreter tells (tools/hooktool/python.c)."""
+    try:
+        return max(0.0, float(args[0]))
+    except (IndexError, ValueError):
+        raise wire.WireError("python3 tells seconds") from None
 
 
 async def _whole(reader: asyncio.StreamReader) -> bytes:

@@ -120,7 +120,9 @@ async def execute(
             _kill_group(child.pid)
             await ended
             raise
-        await asyncio.wait(readers, timeout=_DRAIN_SECONDS)
+        finally:
+            # A hook of a warm interpreter is in a group of its own: that is gone when nobody holds its output.
+            await asyncio.wait(readers, timeout=_DRAIN_SECONDS)
     finally:
         for reader in readers:
             reader.cancel()
@@ -146,8 +148,8 @@ async def kill_strays(pid: int) -> int:
     """Kill the hooks that an earlier daemon left running in the container of process `pid`.
 
     A daemon that was killed cannot end its hooks, and the same hook must not run twice at once.
-    Known by their environment (only hooks have a context) and by sharing the container's process
-    namespace.
+    Known by their environment (only hooks have a context, and the warm interpreter that they are
+    forked from) and by sharing the container's process namespace.
 
     Returns:
         How many were killed.

@@ -6,6 +6,7 @@ Mounts, users, modes, arguments and environment are those of a running Juju.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..instance import Instance, unit_file_name
@@ -15,7 +16,6 @@ from .pods import ContainerSpec, Directory, File, Layout, Link, Mount, PodSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from ipaddress import IPv4Address
-    from pathlib import Path
 
 CHARM_CONTAINER = "charm"
 JUJU_GID = 170
@@ -23,6 +23,8 @@ JUJU_UID = 170
 FIRST_HTTP_PORT = 38812
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
+# The interpreter that hooks are forked from, see tools/hooktool/python.c.
+WARM = Path(__file__).parent / "warm/sitecustomize.py"
 # Juju's shared volume: everybody may create, the group is inherited.
 _SHARED = 0o2777
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -291,6 +293,7 @@ def _layout(
             Directory("serviceaccount"),
             Directory("charm"),
             shared("charm/bin"),
+            Directory("charm/bin/warm"),
             *((Directory("charm/etc"), Directory("charm/etc/pebble")) if identities else ()),
             shared("charm/containers"),
             *(shared(f"charm/containers/{workload.name}") for workload in workloads),
@@ -317,15 +320,22 @@ def _layout(
             File("etc/hostname", f"{name}\n"),
             File("etc/hosts", _hosts(name, model, address)),
             File("etc/resolv.conf", network.resolv_conf(model, plan)),
+            File("charm/bin/warm/sitecustomize.py", WARM.read_text(encoding="utf-8")),
             File("serviceaccount/token", account.token, **token_owner),
             File("serviceaccount/ca.crt", account.ca),
             File("serviceaccount/namespace", account.namespace),
             *((File("charm/etc/pebble/identities.yaml", _IDENTITIES),) if identities else ()),
         ),
-        links=tuple(
-            Link(f"{tool_directory}/{tool}", "/charm/bin/hooktool") for tool in sorted(tools)
+        links=(
+            *(Link(f"{tool_directory}/{tool}", "/charm/bin/hooktool") for tool in sorted(tools)),
+            Link(f"{tool_directory}/python3", "/charm/bin/python3"),
         ),
-        copies={"charm/bin/pebble": instance.pebble, "charm/bin/hooktool": instance.hooktool},
+        copies={
+            "charm/bin/pebble": instance.pebble,
+            "charm/bin/hooktool": instance.hooktool,
+            # By this name it runs Python also when it is called directly.
+            "charm/bin/python3": instance.hooktool,
+        },
     )
 
 
