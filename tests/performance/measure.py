@@ -170,6 +170,7 @@ def noop_hooks(wait: Callable[[float], None] = time.sleep) -> tuple[Hook, ...]:
     return tuple(found()[before + 1 :])
 
 
+_IMPORTS = ("pass", "import ops", "import ops, daybreak_charm", "import ops, daybreak_charm, charm")
 _PARTS = """
 import json, os, subprocess, sys, time
 charm = os.environ.get("JUJU_CHARM_DIR") or os.environ["CHARM_DIR"]
@@ -185,13 +186,13 @@ def seconds(code):
         subprocess.run([sys.executable, "-c", code], env=env, cwd=charm, check=True)
         times.append(time.perf_counter() - begun)
     return min(times)  # a busy machine only adds
-print(json.dumps({code: seconds(code) for code in ("pass", "import ops", "import ops, charm")}))
+print(json.dumps({code: seconds(code) for code in sys.argv[1:]}))
 """
 
 
 def parts() -> dict[str, float]:
-    """Return where a hook of Keystone spends its time, in seconds, cumulative."""
-    text = juju("exec", "--unit", "keystone/0", "--", "python3", "-c", _PARTS)
+    """Return what an interpreter takes to be ready for a hook of Keystone, in seconds, cumulative."""
+    text = juju("exec", "--unit", "keystone/0", "--", "python3", "-c", _PARTS, *_IMPORTS)
     found = re.search(r"\{.*\}", text)
     return json.loads(found[0]) if found else {}
 
@@ -336,22 +337,29 @@ def _noop(results: Results) -> list[str]:
             )
         ],
     )
-    if len(results.parts) > 1:
-        python, ops, charm = results.parts.values()
+    if len(results.parts) == len(_IMPORTS):
+        python, ops, library, charm = results.parts.values()
         answers = median(h.tool_seconds for h in noop)
-        rest = median(h.seconds for h in noop) - charm - answers
+        rest = median(h.seconds for h in noop) - (charm - library) - answers
         text += ["Where it goes:", ""]
         text += table(
             ("part", "seconds"),
             [
-                ("starting Python", f"{python:.3f}"),
-                ("importing ops", f"{ops - python:.3f}"),
-                ("importing the charm and its library", f"{charm - ops:.3f}"),
+                ("importing the charm's own modules", f"{charm - library:.3f}"),
                 ("the engine's answers to hook tools", f"{answers:.3f}"),
                 (
                     "the loop, starting the hook tools, and Pebble's answers",
                     f"{max(rest, 0):.3f}",
                 ),
+            ],
+        )
+        text += ["What the unit's warm interpreter does once, for all hooks until it ends:", ""]
+        text += table(
+            ("part", "seconds"),
+            [
+                ("starting Python", f"{python:.3f}"),
+                ("importing ops", f"{ops - python:.3f}"),
+                ("importing the charms' library", f"{library - ops:.3f}"),
             ],
         )
     return text
