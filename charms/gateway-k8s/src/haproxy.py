@@ -180,10 +180,13 @@ def config(inputs: Inputs) -> str:
         f"    timeout tunnel {sizing.LONG_TIMEOUT}s",
         f"    timeout check {_ms(drain.CHECK_TIMEOUT)}",
         "    balance leastconn",
-        # Only connections that no unit accepted are tried again, on another unit: no request runs twice.
+        # On another unit: connections that were not accepted, and requests that a unit took down with it if they
+        # only read (RFC 9110, 9.2.2). No other request runs twice.
         "    retries 3",
-        "    retry-on conn-failure",
+        "    retry-on conn-failure empty-response",
         "    option redispatch 1",
+        # Who has gone does not wait any more: what little time there is goes to those who do.
+        "    option abortonclose",
         # What an application asks for is not heard: that units drain in time depends on these.
         f"    default-server init-addr last,libc,none resolvers cluster inter {_ms(drain.CHECK_INTERVAL)}"
         f" fastinter {_ms(drain.CHECK_FAST)} fall {drain.CHECK_FALL} rise 1",
@@ -198,6 +201,7 @@ def config(inputs: Inputs) -> str:
         "",
         "frontend apis",
         f"    bind {bind}{HTTPS_PORT}{both} ssl crt {PEM} alpn h2,http/1.1",
+        "    http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
         # Nobody but the gateway says where a request came from.
         "    http-request del-header X-Forwarded-Prefix",
         "    http-request set-header X-Forwarded-Proto https",
