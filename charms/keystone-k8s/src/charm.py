@@ -5,6 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
+import cache
 import keys
 import keystone as workload
 import offers
@@ -13,6 +14,7 @@ import records
 from upgrade import UPGRADE
 
 from daybreak_charm import (
+    RETRY,
     Blocked,
     Context,
     DatabaseAddress,
@@ -39,6 +41,8 @@ CATALOGUE = Path(__file__).parent / "catalogue"
 ADMIN = "admin"
 ADMIN_SET = "admin-password-set"
 """Key in the application's peer databag: digest of the password that Keystone was told."""
+FORGOTTEN = "cache-forgot"
+"""Key in the application's peer databag: the revocation after which the cache was emptied."""
 LATER = "peers-relation-changed"
 
 
@@ -208,7 +212,23 @@ def publish(context: Context, inputs: workload.Inputs) -> Outcome:
     context.put_peer_app(**{ADMIN_SET: digest(inputs.admin_password)})
     answer = offers.publish(context, inputs, address(inputs))
     tend(context, inputs)
-    return answer
+    return answer if isinstance(answer, Waiting) else forget_revoked(context, inputs)
+
+
+def forget_revoked(context: Context, inputs: workload.Inputs) -> Outcome:
+    """Empty the cache after keys of tokens were revoked: it holds answers about tokens that they signed.
+
+    Only when every unit has the new keys, or one would put such an answer there again.
+    """
+    revoked = str(inputs.fernet.revoked or "")
+    if not revoked or context.peer_app.get(FORGOTTEN) == revoked:
+        return Ready()
+    if context.lagging(context.app_secret(keys.FERNET) or ""):
+        return Ready()
+    if left := [server for server in inputs.cache_servers if not cache.forget(server)]:
+        return Waiting(f"revoked tokens may still be in the cache of {', '.join(left)}", RETRY)
+    context.put_peer_app(**{FORGOTTEN: revoked})
+    return Ready()
 
 
 def tend(context: Context, inputs: workload.Inputs) -> None:

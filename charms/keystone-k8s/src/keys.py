@@ -28,10 +28,12 @@ class Ring:
     Attributes:
         keys: As Keystone's files hold them.
         since: Seconds since the epoch, by the numbers above 0.
+        revoked: Number of the key that was primary when all before it were dropped; 0 when none ever were.
     """
 
     keys: Mapping[int, str] = field(repr=False)
     since: Mapping[int, float]
+    revoked: int = 0
 
     @property
     def primary(self) -> int:
@@ -58,7 +60,8 @@ class Ring:
     def content(self) -> dict[str, str]:
         """As a secret holds it."""
         keys = {f"key-{number}": key.rstrip("=") for number, key in self.keys.items()}
-        return keys | {"since": json.dumps(self.since, sort_keys=True)}
+        revoked = {"revoked": str(self.revoked)} if self.revoked else {}
+        return keys | {"since": json.dumps(self.since, sort_keys=True)} | revoked
 
 
 def parse(content: Mapping[str, str]) -> Ring:
@@ -71,7 +74,8 @@ def parse(content: Mapping[str, str]) -> Ring:
     since = {
         int(number): float(at) for number, at in json.loads(content.get("since", "{}")).items()
     }
-    return Ring(keys, {number: since.get(number, 0.0) for number in keys if number})
+    times = {number: since.get(number, 0.0) for number in keys if number}
+    return Ring(keys, times, int(content.get("revoked", "0")))
 
 
 def key(random: bytes) -> str:
@@ -90,13 +94,14 @@ def rotated(ring: Ring, now: float, staged: str) -> Ring:
     return Ring(
         {**ring.keys, 0: staged, number: ring.keys[0]},
         {**ring.since, number: now},
+        ring.revoked,
     )
 
 
 def revoked(ring: Ring, now: float, staged: str, primary: str) -> Ring:
     """None of the keys is left: what they wrote is void."""
     number = ring.primary + 1
-    return Ring({0: staged, number: primary}, {number: now})
+    return Ring({0: staged, number: primary}, {number: now}, number)
 
 
 def pruned(ring: Ring, now: float, keep: float) -> Ring:
@@ -118,6 +123,7 @@ def pruned(ring: Ring, now: float, keep: float) -> Ring:
     return Ring(
         {number: text for number, text in ring.keys.items() if number not in gone},
         {number: at for number, at in ring.since.items() if number not in gone},
+        ring.revoked,
     )
 
 

@@ -61,6 +61,13 @@ def test_many_rotations_at_once_lose_no_key_before_its_time():
     assert len(keys.pruned(ring(9, every=1.0), 10.0, keep=1000.0).keys) == 11
 
 
+def test_a_ring_remembers_its_revocation():
+    after = keys.revoked(ring(), 5.0, made(70), made(71))
+    assert keys.parse(after.content()) == after
+    assert keys.rotated(after, 6.0, made(72)).revoked == after.revoked == 2
+    assert ring(2).revoked == 0
+
+
 def test_revoked_keys_are_gone_at_once():
     before = ring(1)
     after = keys.revoked(before, 5.0, made(70), made(71))

@@ -101,6 +101,34 @@ def test_revoking_drops_every_former_key(cloud: Cloud) -> None:
         act(cloud, state, "rotate-keys", which="credential", revoke=True)
 
 
+def test_the_cache_forgets_what_revoked_keys_have_signed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    reachable = False
+
+    def forget(server: str) -> bool:
+        asked.append(server)
+        return reachable
+
+    monkeypatch.setattr(charm.cache, "forget", forget)
+    servers = {"servers": "memcached-0:11211"}
+    cached = testing.Relation("cache", remote_app_data=servers)
+    state = act(cloud, ready(cloud, cached), "rotate-keys")
+    assert asked == [], "a rotation makes nothing void"
+    out = act(cloud, state, "rotate-keys", revoke=True)
+    assert asked
+    message = "revoked tokens may still be in the cache of memcached-0:11211"
+    assert out.unit_status == testing.WaitingStatus(message)
+    reachable = True
+    out = cloud.run(out)
+    assert out.unit_status == testing.ActiveStatus()
+    asked.clear()
+    # Once is enough.
+    cloud.run(out)
+    assert asked == []
+
+
 def test_credentials_are_encrypted_anew_before_their_key_goes(cloud: Cloud) -> None:
     state = ready(cloud)
     cloud.database.execute("INSERT INTO credential VALUES ('c', 'the old one')")
