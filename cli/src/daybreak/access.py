@@ -76,7 +76,7 @@ def fetch(juju: jubilant.Juju, status: Status) -> Access:
             "this cloud has no Keystone",
             remedy="Deploy a bundle that has one: daybreak bootstrap --bundle identity",
         )
-    account = action(juju, keystone, "get-admin-account")
+    account = action(juju, f"{keystone}/leader", "get-admin-account")
     return account_from(account, authority(juju, status))
 
 
@@ -85,7 +85,8 @@ def authority(juju: jubilant.Juju, status: Status) -> str:
     application = application_of(status, *AUTHORITY)
     if application is None:
         return ""
-    return str(action(juju, application, "get-ca-certificate").get("ca-certificate", "")).strip()
+    results = action(juju, f"{application}/leader", "get-ca-certificate")
+    return str(results.get("ca-certificate", "")).strip()
 
 
 def account_from(results: Mapping[str, Any], certificate: str) -> Access:
@@ -112,25 +113,29 @@ def account_from(results: Mapping[str, Any], certificate: str) -> Access:
     )
 
 
-def action(juju: jubilant.Juju, application: str, name: str) -> Mapping[str, Any]:
-    """Run an action on an application's leader and return its results.
+def action(
+    juju: jubilant.Juju,
+    unit: str,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    remedy: str = "See `daybreak status`; the unit must be active.",
+) -> Mapping[str, Any]:
+    """Run an action on a unit, such as `keystone/0` or `keystone/leader`, and return its results.
 
     Raises:
-        DaybreakError: The action failed, timed out or is not known.
+        DaybreakError: The action failed, timed out or is not known; names the remedy.
     """
     try:
-        task = juju.run(f"{application}/leader", name, wait=ACTION_SECONDS)
+        task = juju.run(unit, name, parameters, wait=ACTION_SECONDS)
     except jubilant.TaskError as error:
         why = error.task.message or error.task.stderr or error.task.status
-        raise DaybreakError(
-            f"{application} refused {name}: {why}",
-            remedy="See `daybreak status`; the unit must be active.",
-        ) from error
+        raise DaybreakError(f"{unit} refused {name}: {why}", remedy=remedy) from error
     except (jubilant.CLIError, ValueError, TimeoutError) as error:
         raise DaybreakError(
-            f"action {name} of {application} did not run",
+            f"action {name} of {unit} did not run",
             details=tuple(str(getattr(error, "stderr", None) or error).strip().splitlines()),
-            remedy="See `daybreak status`; the unit must be active.",
+            remedy=remedy,
         ) from error
     return task.results
 

@@ -325,7 +325,9 @@ def fetch_access(juju: jubilant.Juju, status: Status) -> Access:
         keystone = access.application_of(status, access.KEYSTONE)
         if keystone is None:
             return access.fetch(juju, status)
-        results: Mapping[str, object] = access.action(juju, keystone, "get-admin-account")
+        results: Mapping[str, object] = access.action(
+            juju, f"{keystone}/leader", "get-admin-account"
+        )
     finally:
         thread.join()
     return access.account_from(results, certificate[0] if certificate else "")

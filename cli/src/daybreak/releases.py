@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import jubilant
 import yaml
 
+from . import access
 from .errors import DaybreakError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ ORDER = (
 )
 """Charms that have releases, in the order in which their services are upgraded."""
 ACTION = "upgrade-status"
-ACTION_SECONDS = 60
 _RELEASE_TAG = re.compile(r"(?P<name>.+):(?P<tag>\d{4}\.[12])")
 
 
@@ -178,22 +178,15 @@ def ask(juju: jubilant.Juju, status: Status, application: str, to: str = "") -> 
     able = sorted(units, key=lambda n: (units[n].workload_status.current != "active", n))
     if not able:
         raise DaybreakError(f"{application} has no units", remedy="See `daybreak status`.")
-    try:
-        parameters = {"release": to} if to else None
-        task = juju.run(able[0], ACTION, parameters, wait=ACTION_SECONDS)
-    except jubilant.TaskError as error:
-        raise DaybreakError(
-            f"{able[0]} cannot say how its releases stand: {error.task.message}",
-            remedy="See `daybreak status` for what it waits for, and try again.",
-        ) from error
-    except (jubilant.CLIError, ValueError, TimeoutError) as error:
-        raise DaybreakError(
-            f"action {ACTION} of {able[0]} did not run",
-            details=tuple(str(getattr(error, "stderr", None) or error).strip().splitlines()),
-            remedy="A charm without this action is older than this command: refresh it first."
-            " Else see `daybreak status`.",
-        ) from error
-    found = cast("dict[str, Any]", json.loads(str(task.results.get("report", "{}"))))
+    results = access.action(
+        juju,
+        able[0],
+        ACTION,
+        {"release": to} if to else None,
+        remedy="See `daybreak status` for what it waits for, and try again. A charm that does not know"
+        " this action is older than this command: refresh it first.",
+    )
+    found = cast("dict[str, Any]", json.loads(str(results.get("report", "{}"))))
     return Report(
         running=str(found.get("running", "")),
         target=str(found.get("target", "")),
