@@ -11,7 +11,14 @@ import pytest
 from ops import testing
 
 from daybreak_charm import kube
-from daybreak_charm.testing import TestCA, assert_idempotent, quiet_effects, recorded
+from daybreak_charm.testing import (
+    TestCA,
+    assert_idempotent,
+    mounts,
+    quiet_effects,
+    recorded,
+    statefulset,
+)
 
 CA = TestCA()
 README = Path(__file__).parents[1] / "README.md"
@@ -62,17 +69,8 @@ class World:
         self.module.EchoCharm.effects = quiet_effects(kubernetes=self.kubernetes, **changes)
 
     def container(self, **changes: Any) -> testing.Container:
-        mounts: dict[str, testing.Mount] = {}
-        for name, path in {
-            "etc": "/etc/echo",
-            "run": "/run/daybreak",
-            "share": "/usr/share/daybreak",
-        }.items():
-            source = self.folder / name
-            source.mkdir(exist_ok=True)
-            mounts[name] = testing.Mount(location=path, source=source)
-        (self.folder / "share" / "layout.json").write_text(json.dumps(LAYOUT))
-        return testing.Container("echo", can_connect=True, mounts=mounts, **changes)
+        where = mounts(self.folder, LAYOUT, etc="/etc/echo")
+        return testing.Container("echo", can_connect=True, mounts=where, **changes)
 
     def state(self, *relations: Any, **changes: Any) -> testing.State:
         defaults: dict[str, Any] = {
@@ -395,21 +393,6 @@ def test_the_process_before_is_not_taken_for_the_new_one(world: World) -> None:
 
 
 # --- the partition ---
-
-
-def statefulset(*, partition: int, replicas: int, updated: int, behind: int = 0) -> dict[str, Any]:
-    return {
-        "metadata": {"generation": 3 + behind},
-        "spec": {
-            "replicas": replicas,
-            "updateStrategy": {"rollingUpdate": {"partition": partition}},
-        },
-        "status": {
-            "observedGeneration": 3,
-            "updatedReplicas": updated,
-            "updateRevision": "new",
-        },
-    }
 
 
 class Cluster:

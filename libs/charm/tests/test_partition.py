@@ -1,23 +1,7 @@
 """Rolls: where the partition goes."""
 
-from typing import Any
-
 from daybreak_charm.partition import Rollout, lowered, parked, raised, read
-
-
-def statefulset(*, partition: int, replicas: int, updated: int, behind: int = 0) -> dict[str, Any]:
-    return {
-        "metadata": {"generation": 3 + behind},
-        "spec": {
-            "replicas": replicas,
-            "updateStrategy": {"rollingUpdate": {"partition": partition}},
-        },
-        "status": {
-            "observedGeneration": 3,
-            "updatedReplicas": updated,
-            "updateRevision": "new",
-        },
-    }
+from daybreak_charm.testing import statefulset
 
 
 def test_a_roll_is_pending_while_a_pod_has_an_old_template() -> None:

@@ -17,7 +17,7 @@ from daybreak_charm import (
     upgrade,
 )
 from daybreak_charm import schema as schemas
-from daybreak_charm.testing import SqliteDatabase, assert_idempotent, quiet_effects
+from daybreak_charm.testing import SqliteDatabase, assert_idempotent, mounts, quiet_effects
 from daybreak_charm.upgrade import Create, Expand, Record, Refuse, Run
 
 # --- the decisions ----------------------------------------------------------------------------
@@ -221,16 +221,12 @@ class Cloud:
             "heads": {"echo": sorted(HEADS[release])},
             "revisions": {"echo": revisions},
         }
-        mounts: dict[str, testing.Mount] = {}
-        for name, path in {"share": "/usr/share/daybreak", "run": "/run/daybreak"}.items():
-            (self.folder / name).mkdir(exist_ok=True)
-            mounts[name] = testing.Mount(location=path, source=self.folder / name)
-        (self.folder / "share/layout.json").write_text(json.dumps(layout))
+        where = mounts(self.folder, layout)
         bags = {n: {"release": value} for n, value in (peers or {}).items()}
         return testing.State(
             leader=True,
             planned_units=len(bags) + 1,
-            containers={testing.Container("echo", can_connect=True, mounts=mounts)},
+            containers={testing.Container("echo", can_connect=True, mounts=where)},
             relations={testing.PeerRelation("peers", peers_data=bags)},
         )
 

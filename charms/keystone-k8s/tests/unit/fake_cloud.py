@@ -7,7 +7,7 @@ from typing import Any
 import charm
 from ops import testing
 
-from daybreak_charm.testing import SqliteDatabase, TestCA
+from daybreak_charm.testing import SqliteDatabase, TestCA, mounts
 
 CA = TestCA()
 HEADS = ["742c857f1dfb", "c88cdce8f248"]
@@ -97,22 +97,9 @@ class Cloud:
         self.database.execute("DELETE FROM local_user WHERE user_id = %s", thing)
 
     def container(self, **changes: Any) -> testing.Container:
-        mounts: dict[str, testing.Mount] = {}
-        for name, path in {
-            "etc": "/etc",
-            "run": "/run/daybreak",
-            "share": "/usr/share/daybreak",
-        }.items():
-            source = self.folder / name
-            source.mkdir(exist_ok=True)
-            mounts[name] = testing.Mount(location=path, source=source)
-        (self.folder / "share" / "layout.json").write_text(json.dumps(LAYOUT))
-        execs = {
-            testing.Exec(["/opt/openstack/bin/keystone-manage"]),
-        }
-        return testing.Container(
-            "keystone", can_connect=True, mounts=mounts, execs=execs, **changes
-        )
+        where = mounts(self.folder, LAYOUT, etc="/etc")
+        execs = {testing.Exec(["/opt/openstack/bin/keystone-manage"])}
+        return testing.Container("keystone", can_connect=True, mounts=where, execs=execs, **changes)
 
     def state(self, *relations: Any, **changes: Any) -> testing.State:
         """Everything but the answers of Keystone itself is there."""

@@ -2,12 +2,16 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Generator, Sequence
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ops
 
+from daybreak_charm import drain
+from daybreak_charm import layout as layouts
 from daybreak_charm.effects import Connection, Effects
 from daybreak_interfaces import tls_certificates
 
@@ -58,6 +62,49 @@ def quiet_effects(
         kubernetes=kubernetes or nothing_rolls,
         owner=lambda _: (None, None),
     )
+
+
+def mounts(folder: Path, layout: Mapping[str, Any], **paths: str) -> "dict[str, testing.Mount]":
+    """Folders of a container that outlive a dispatch: those given, the library's, and the image's layout.
+
+    Args:
+        folder: Where they are.
+        layout: What the image says of itself.
+        paths: Path in the container by the folder's name.
+    """
+    from ops import testing
+
+    made: dict[str, testing.Mount] = {}
+    places = {"run": drain.RUN, "share": str(Path(layouts.PATH).parent), **paths}
+    for name, path in places.items():
+        source = folder / name
+        source.mkdir(exist_ok=True)
+        made[name] = testing.Mount(location=path, source=source)
+    (folder / "share" / Path(layouts.PATH).name).write_text(json.dumps(layout))
+    return made
+
+
+def statefulset(*, partition: int, replicas: int, updated: int, behind: int = 0) -> dict[str, Any]:
+    """A StatefulSet, as far as a roll is read from it.
+
+    Args:
+        partition: Its partition.
+        replicas: Number of pods that it shall have.
+        updated: Number of those with the newest template, `new`.
+        behind: Changes that its controller has not seen yet.
+    """
+    return {
+        "metadata": {"generation": 3 + behind},
+        "spec": {
+            "replicas": replicas,
+            "updateStrategy": {"rollingUpdate": {"partition": partition}},
+        },
+        "status": {
+            "observedGeneration": 3,
+            "updatedReplicas": updated,
+            "updateRevision": "new",
+        },
+    }
 
 
 @dataclasses.dataclass(frozen=True)
