@@ -33,6 +33,8 @@ LEAST_SECONDS = 56.0
 CHANGE_SECONDS = 300.0
 """How long a change may take until it is over."""
 POLL_SECONDS = 1.0
+PLANNED = ("none", "in flight")
+"""What may fail in a planned change."""
 
 
 @dataclass
@@ -113,13 +115,15 @@ class Scenario:
         change: Does it.
         over: Whether all that it entails has happened; beside it all must be active and idle.
         restarts: Applications whose services must all have started again since the change.
-        failures: What may fail: `none` for a planned change; `some` for a fault, which is measured;
-            `proof` for the change that must show failures.
+        failures: What may fail: `none` for a planned change; `in flight` for one in which something is
+            killed: what had begun before (`killed at` among the notes), nothing afterwards; `some` for a fault,
+            which is measured; `proof` for the change that must show failures.
         published: Figures of others for the same fault, with their source.
         release: Release that Keystone must have before; empty: any.
         units: Units of applications at the beginning.
         prepare: Brings the cloud to where the scenario begins, without load; the same services
             start again as in the change.
+        tidy: Takes away what `prepare` has brought.
     """
 
     name: str
@@ -132,6 +136,7 @@ class Scenario:
     release: str = ""
     units: Mapping[str, int] = field(default_factory=lambda: UNITS)
     prepare: Callable[[Stage], None] | None = None
+    tidy: Callable[[Stage], None] | None = None
 
 
 def run(stage: Stage, scenario: Scenario, tell: Callable[[Record, float], None]) -> dict[str, Any]:
@@ -154,6 +159,8 @@ def run(stage: Stage, scenario: Scenario, tell: Callable[[Record, float], None])
         least = LEAST_SECONDS if scenario.failures == "none" else 0.0
         load.wait(max(AFTER_SECONDS, least - load.now))
     stage.load = None
+    if scenario.tidy:
+        scenario.tidy(stage)
     report = load.report()
     result = {
         "name": scenario.name,
