@@ -278,3 +278,9 @@ def test_no_secret_reaches_the_plan() -> None:
     value = service_dict(Process("p", "run"), [File("/x", "the-secret-itself")])
     assert "the-secret-itself" not in str(value)
     assert "the-secret-itself" not in repr(File("/x", "the-secret-itself"))
+
+
+def test_a_memory_limit_as_both_versions_of_control_groups_write_it() -> None:
+    assert sizing.memory_limit("1073741824\n") == 2**30
+    assert sizing.memory_limit("max\n") is None
+    assert sizing.memory_limit(f"{2**63 - 4096}\n") is None

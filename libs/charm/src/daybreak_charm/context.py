@@ -12,12 +12,13 @@ import ops
 from daybreak_charm import containers
 from daybreak_charm import layout as layouts
 from daybreak_charm.effects import Effects
-from daybreak_charm.sizing import Machine
+from daybreak_charm.sizing import Machine, memory_limit
 from daybreak_interfaces import NotReady, put
 
 if TYPE_CHECKING:
     from daybreak_charm.tls import Certificate
 
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 APPLIED = "applied"
 """Key in a unit's peer databag: digests of the secrets that its processes run with, by bare id."""
 GENERATION = "generation"
@@ -133,6 +134,15 @@ class Context:
     def container(self, name: str) -> ops.Container:
         """A workload container."""
         return self.charm.unit.get_container(name)
+
+    def memory_limit(self, container: str) -> int | None:
+        """Memory limit of a workload container in bytes, None without one."""
+        for path in _LIMITS:
+            try:
+                return memory_limit(containers.read_text(self.container(container), path))
+            except ops.pebble.PathError:
+                continue
+        return None
 
     def layout(self, container: str) -> layouts.Layout | None:
         """Layout of a container's image; None when it has no layout file."""

@@ -24,6 +24,17 @@ class Machine:
     memory_mb: int
 
 
+def memory_limit(text: str) -> int | None:
+    """A memory limit in bytes from the file of a control group, None without one.
+
+    Version 2 says `max` (`memory.max`); version 1 a number near 2**63 (`memory.limit_in_bytes`).
+    """
+    text = text.strip()
+    if not text.isdecimal() or int(text) >= 2**60:
+        return None
+    return int(text)
+
+
 @dataclass(frozen=True)
 class ApiSize:
     """Sizes of one unit of an HTTP API.
