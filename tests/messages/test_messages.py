@@ -105,4 +105,6 @@ def test_from_three_units_to_one(stage: Stage):
     nothing_lost(load.result())
     assert replicas(stage, "load") == 1
     assert stage.control("cluster_status").count("rabbit@rabbitmq-1") == 0
+    handling = "application:get_env(rabbit, cluster_partition_handling)."
+    assert "pause_minority" in stage.control("eval", handling)
     assert stage.client("rpc", 3)["failed"] == []

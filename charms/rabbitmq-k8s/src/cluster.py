@@ -147,7 +147,7 @@ def leave(context: Context) -> None:
         # Nobody to leave to, or the whole application goes.
         return
     if len(stay) * 2 <= len(state.members):
-        # Those who stay would take this for the loss of the majority, and stop. The leader undoes it.
+        # Those who stay would take this for the loss of the majority, and stop.
         handle(context, stay & state.running, "ignore")
     broker.tell(context, erlang.DRAIN)
     if not move(context, stay, rounds=_ROUNDS):
@@ -156,4 +156,11 @@ def leave(context: Context) -> None:
         )
     broker.run(context, "rabbitmqctl", "stop_app")
     broker.run(context, "rabbitmqctl", "reset")
+    # No event follows for those who stay: the last one who leaves undoes it.
+    data = {
+        "nodes": sorted(stay & state.running),
+        "planned": sorted(planned(context)),
+        "handling": PAUSE,
+    }
+    broker.tell(context, erlang.RETURNED, data)
     context.put_peer_unit(**{MEMBER: None})

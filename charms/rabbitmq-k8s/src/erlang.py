@@ -92,5 +92,14 @@ erpc:multicall(Nodes, application, set_env,
   [rabbit, cluster_partition_handling, binary_to_atom(maps:get(<<"handling">>, Data))], 10000),
 done."""
 """Has `nodes` take partitions by `handling`, until they start again."""
+RETURNED = """\
+Planned = [binary_to_atom(N) || N <- maps:get(<<"planned">>, Data)],
+Handling = binary_to_atom(maps:get(<<"handling">>, Data)),
+[case catch erpc:call(N, rabbit_nodes, list_members, [], 10000) -- Planned of
+   [] -> erpc:call(N, application, set_env, [rabbit, cluster_partition_handling, Handling], 10000);
+   _ -> others_leave_too
+ end || N <- [binary_to_atom(N) || N <- maps:get(<<"nodes">>, Data)]],
+done."""
+"""Has `nodes` take partitions by `handling` again, when nobody but the `planned` is left."""
 CLEAR_CACHE = "ssl:clear_pem_cache()."
 """Makes the next handshake read the certificate's files, which are kept in memory otherwise."""

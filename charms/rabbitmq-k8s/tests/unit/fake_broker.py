@@ -24,6 +24,7 @@ class FakeBroker:
         self.told: list[str] = []
         self.ran: list[str] = []
         self.error = ""
+        self.said_last = ""
         self.state = broker.State(
             members=frozenset({here}),
             running=frozenset({here}),
@@ -81,6 +82,9 @@ class FakeBroker:
         elif program == erlang.FORGET:
             self.change(members=self.state.members - {found["node"]})
         elif program == erlang.HANDLING:
+            self.change(handling=found["handling"])
+        elif program == erlang.RETURNED:
+            self.said_last = self.state.handling
             self.change(handling=found["handling"])
         elif program == erlang.REVIVE:
             self.change(draining=False)
