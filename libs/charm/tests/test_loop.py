@@ -10,7 +10,7 @@ import ops
 import pytest
 from ops import testing
 
-from daybreak_charm import kube
+from daybreak_charm import Check, DaybreakCharm, Description, Process, kube, online
 from daybreak_charm.testing import (
     TestCA,
     assert_idempotent,
@@ -142,8 +142,8 @@ def test_it_runs_when_all_is_there(world: World) -> None:
     assert out.workload_version == "1.0"
 
 
-def starting(state: testing.State) -> str:
-    return str(state.get_container("echo").plan.checks["starting"].startup).lower()
+def starting(state: testing.State, container: str = "echo") -> str:
+    return str(state.get_container(container).plan.checks["starting"].startup).lower()
 
 
 def test_a_pod_gets_no_traffic_before_its_process_has_answered(world: World) -> None:
@@ -471,3 +471,49 @@ def test_without_trust_the_unit_serves_and_says_so(world: World, cluster: Cluste
 def test_a_lone_unit_asks_nothing(world: World, cluster: Cluster) -> None:
     world.context.run(world.context.on.update_status(), ready(world))
     assert cluster.asked == []
+
+
+# --- two containers ---
+
+
+def test_a_container_gets_traffic_when_its_own_processes_answer(tmp_path: Path) -> None:
+    """The proxy waits until it sees that its server is let in."""
+
+    def process(name: str) -> Process:
+        return Process(name, f"/bin/{name}", container=name, checks=(online(tcp=1, name=name),))
+
+    class Pair(DaybreakCharm):
+        description: Any = Description(
+            containers=("server", "proxy"),
+            read=lambda _: "inputs",
+            render=lambda _: [],
+            processes=lambda _: [process("proxy"), process("server")],
+        )
+
+    def answers(check: Check, _: ops.Container) -> bool:
+        return check.name == "server"
+
+    Pair.effects = dataclasses.replace(quiet_effects(), probe=answers)
+    meta: dict[str, Any] = {
+        "name": "pair",
+        "containers": {"server": {}, "proxy": {}},
+        "peers": {"peers": {"interface": "pair-peers"}},
+    }
+    context = testing.Context(Pair, meta=meta)
+    both = {
+        testing.Container(name, can_connect=True, mounts=mounts(folder(tmp_path, name), LAYOUT))
+        for name in ("server", "proxy")
+    }
+    state = testing.State(
+        containers=both, relations={testing.PeerRelation("peers")}, planned_units=1
+    )
+    out = context.run(context.on.update_status(), state)
+    assert out.unit_status == testing.WaitingStatus("proxy does not answer yet")
+    assert "disabled" in starting(out, "server")
+    assert "enabled" in starting(out, "proxy")
+
+
+def folder(parent: Path, name: str) -> Path:
+    made = parent / name
+    made.mkdir()
+    return made

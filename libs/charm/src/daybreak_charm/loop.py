@@ -312,8 +312,7 @@ class DaybreakCharm(ops.CharmBase):
         main = self._place(None)
         steps: tuple[Callable[[], Outcome], ...] = (
             lambda: run_tasks(context, main, what.tasks(context, inputs)),
-            lambda: wait_online(context, main, processes, fresh=fresh),
-            self._let_in,
+            lambda: self._online(processes, fresh=fresh),
             lambda: what.after(context, inputs) if what.after else Ready(),
         )
         for step in steps:
@@ -342,11 +341,21 @@ class DaybreakCharm(ops.CharmBase):
             place = self._place(schema.container)
             yield "upgrade", partial(migration.finish, context, schema, place)
 
-    def _let_in(self) -> Outcome:
-        """The processes answer: traffic may come."""
-        while self._held:
-            containers.let_in(self.context.container(self._held.pop()))
-        return Ready()
+    def _online(self, processes: Sequence[Process], *, fresh: bool) -> Outcome:
+        """Whether all processes answer; traffic may come to the containers whose own do.
+
+        Container by container, because one may wait for another (a proxy for its database, say).
+        """
+        found: Outcome = Ready()
+        for name in self.description.containers:
+            mine = [process for process in processes if self._place(process.container) == name]
+            outcome = wait_online(self.context, name, mine, fresh=fresh)
+            if not isinstance(outcome, Ready):
+                found, fresh = (outcome if isinstance(found, Ready) else found), False
+            elif name in self._held:
+                self._held.discard(name)
+                containers.let_in(self.context.container(name))
+        return found
 
     def _settle(self) -> None:
         """The processes run with what was read: say so to whoever waits for it."""
