@@ -260,7 +260,7 @@ class KeystoneCharm(DaybreakCharm):
             needs.database("keystone"),
             needs.cache(),
             *(
-                needs.route(endpoint, workload.PORT, workload.HEALTH_PORT)
+                needs.route(endpoint, workload.PORT, needs.health(workload.HEALTH_PORT))
                 for endpoint in (needs.INTERNAL, needs.PUBLIC)
             ),
             Need(

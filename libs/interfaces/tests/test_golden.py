@@ -19,6 +19,7 @@ from daybreak_interfaces import (
     ovsdb_cms,
     put,
     rabbitmq,
+    readiness,
     tls_certificates,
 )
 
@@ -43,6 +44,17 @@ def test_put_writes_only_what_differs_and_removes_what_is_empty() -> None:
     assert not put(bag, {"a": "1"})
     assert put(bag, {"a": None, "b": "3", "c": ""})
     assert bag == {"b": "3", "other": "x"}
+
+
+# --- readiness --------------------------------------------------------------------------------
+
+
+def test_readiness() -> None:
+    assert write(readiness.write_answer, ready=True) == {"ready": "true"}
+    assert write(readiness.write_answer, ready=False) == {}
+    assert readiness.read_answer({"ready": "true"}) is True
+    assert isinstance(readiness.read_answer({"ready": "false"}), NotReady)
+    assert isinstance(readiness.read_answer({}), NotReady)
 
 
 # --- mysql_client -----------------------------------------------------------------------------

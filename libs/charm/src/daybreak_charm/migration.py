@@ -239,7 +239,7 @@ def _write(
 
 
 def _whole(schema: "Schema") -> tuple[Step, ...]:
-    return (Step("migrate", "expand", "migrate the schema", schema.command),)
+    return (*schema.prepare, Step("migrate", "expand", "migrate the schema", schema.command))
 
 
 def _of(schema: "Schema", *phases: Phase) -> tuple[Step, ...]:

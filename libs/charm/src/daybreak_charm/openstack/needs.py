@@ -82,7 +82,12 @@ def trusted() -> Need:
     return Need(TRUSTED, read, request, required=False, many=True)
 
 
-def route(endpoint: str, port: int, health_port: int, suffix: str = "") -> Need:
+def health(port: int) -> ingress.HealthCheck:
+    """How a gateway asks an API under uwsgi: a listener of its own, without TLS."""
+    return ingress.HealthCheck("/", port=port, scheme="http")
+
+
+def route(endpoint: str, port: int, check: ingress.HealthCheck, suffix: str = "") -> Need:
     """A URL at the gateway, without a slash at its end.
 
     The gateway passes its path on: the service answers there and puts it into its links.
@@ -90,7 +95,7 @@ def route(endpoint: str, port: int, health_port: int, suffix: str = "") -> Need:
     Args:
         endpoint: Name of the relation's endpoint.
         port: Port of the service, by TLS.
-        health_port: Port that answers for its health, without TLS.
+        check: How the gateway asks for its health.
         suffix: What tells a second API of an application from its first, such as `-metadata`.
     """
 
@@ -99,7 +104,6 @@ def route(endpoint: str, port: int, health_port: int, suffix: str = "") -> Need:
         server = ingress.Server(context.fqdn, context.bind_address, concurrency)
         ingress.write_unit(relation.data[context.charm.unit], server)
         if context.leader:
-            check = ingress.HealthCheck("/", port=health_port, scheme="http")
             wanted = ingress.Request(
                 context.model, context.app + suffix, port, scheme="https", healthcheck=check
             )

@@ -60,9 +60,14 @@ def messaging(answer: rabbitmq.Answer, ca: str) -> dict[str, Section]:
     }
 
 
+def endpoint(region: str, ca: str) -> Section:
+    """Options of keystoneauth for a service that asks others with the token of a user."""
+    return {"region_name": region, "valid_interfaces": ["internal"], "cafile": ca}
+
+
 def client(identity: keystone.Answer, region: str, ca: str) -> Section:
     """Options of keystoneauth for a service that asks others, as itself."""
-    return {**_login(identity, ca), "region_name": region, "valid_interfaces": ["internal"]}
+    return {**_login(identity, ca), **endpoint(region, ca)}
 
 
 def service_user(identity: keystone.Answer, ca: str) -> Section:

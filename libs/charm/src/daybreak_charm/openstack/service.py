@@ -143,6 +143,7 @@ class Service:
         databases: Names of its databases by endpoint; the first is oslo.db's own.
         extra_databases: Further ones that the user of the first may use.
         database_section: Section of the first one.
+        prepare: What an empty database needs before.
         sync: Program and arguments that bring an empty database to its heads.
         upgrade: Steps from one release to another.
         workers: Its further processes.
@@ -162,6 +163,7 @@ class Service:
     databases: Mapping[str, str] = field(default_factory=dict[str, str])
     extra_databases: tuple[str, ...] = ()
     database_section: str = "database"
+    prepare: tuple[Step, ...] = ()
     sync: tuple[str, ...] = ()
     upgrade: tuple[Step, ...] = ()
     workers: tuple[Worker, ...] = ()
@@ -412,6 +414,7 @@ def schema(service: Service, inputs: Inputs) -> Schema:
     return Schema(
         project=service.project,
         connect=database_address(inputs.databases[next(iter(service.databases))]),
+        prepare=service.prepare,
         command=service.sync,
         upgrade=service.upgrade,
         user=inputs.layout.user,
@@ -440,7 +443,7 @@ def describe(service: Service) -> Description[Inputs]:
         needs.cache(),
         needs.trusted(),
         *(
-            needs.route(endpoint, api.port, api.health_port, api.suffix)
+            needs.route(endpoint, api.port, needs.health(api.health_port), api.suffix)
             for api in service.apis
             for endpoint in api.routes
         ),
