@@ -67,10 +67,8 @@ def test_every_process_has_a_reply_queue_of_its_own(cloud: NovaCloud, running: t
 
 def test_a_scheduler_is_online_when_it_has_a_connection_to_the_queue(running: testing.State):
     check = running.get_container("nova").plan.checks["nova-scheduler-online"]
-    assert check.exec is not None
-    assert check.exec["command"].endswith(
-        "connected.py nova /opt/openstack/bin/nova-scheduler 5671"
-    )
+    command = (check.exec or {}).get("command", "")
+    assert command.endswith("connected.py nova /opt/openstack/bin/nova-scheduler 5671")
 
 
 def test_options(cloud: NovaCloud, running: testing.State) -> None:
@@ -85,6 +83,7 @@ def test_the_cells_mapping_follows_the_number_of_the_queues_servers(
     cloud: NovaCloud, running: testing.State
 ) -> None:
     relation = running.get_relations("amqp")[0]
+    assert isinstance(relation, testing.Relation)
     bag = dict(relation.remote_app_data)
     rabbitmq.write_answer(
         bag,
