@@ -36,8 +36,7 @@ def others(context: Context) -> list[str]:
 def place(context: Context) -> Outcome:
     """Whether the node may start: with its data, as the first of all, or to join those that serve."""
     container = context.container(broker.CONTAINER)
-    service = container.get_services(broker.CONTAINER).get(broker.CONTAINER)
-    if not context.acting or (service and service.is_running()):
+    if not context.acting or _runs(context):
         return Ready()
     has_data = container.exists(str(rabbitmq.DATA))
     was_member = context.peer_unit.get(MEMBER) == YES
@@ -139,6 +138,8 @@ def leave(context: Context) -> None:
     try:
         state = broker.ask(context)
     except broker.BrokerError as error:
+        if _runs(context):
+            raise
         logger.warning("%s: the leader takes it out of the cluster", error)
         return
     here = rabbitmq.node(context.fqdn)
@@ -164,3 +165,9 @@ def leave(context: Context) -> None:
     }
     broker.tell(context, erlang.RETURNED, data)
     context.put_peer_unit(**{MEMBER: None})
+
+
+def _runs(context: Context) -> bool:
+    container = context.container(broker.CONTAINER)
+    service = container.get_services(broker.CONTAINER).get(broker.CONTAINER)
+    return bool(service and service.is_running())

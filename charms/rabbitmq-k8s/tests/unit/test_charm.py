@@ -406,6 +406,23 @@ def test_a_unit_that_goes_takes_its_replicas_away_first(
     assert server.ran == ["stop_app", "reset"]
 
 
+def test_a_unit_that_goes_does_not_while_its_node_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch, container: testing.Container, server: FakeBroker
+) -> None:
+    """Juju tries the hook again: without its replicas elsewhere, the others might lose the majority."""
+    monkeypatch.setattr(charm.RabbitmqCharm, "effects", quiet_effects())
+    leaving = testing.Context(charm.RabbitmqCharm, unit_id=1)
+    state = state_of_second(leaving, container, {0: {cluster.MEMBER: "yes"}})
+    running = leaving.run(leaving.on.update_status(), state)
+    server.error = "the node did not answer in time"
+    going = dataclasses.replace(running, planned_units=1)
+    with pytest.raises(testing.errors.UncaughtCharmError, match="did not answer"):
+        leaving.run(leaving.on.stop(), going)
+    # One that does not run has nothing to hand on.
+    leaving.run(leaving.on.stop(), dataclasses.replace(state, planned_units=1))
+    assert server.ran == []
+
+
 def test_a_refresh_is_no_departure(
     second: Ctx, container: testing.Container, server: FakeBroker
 ) -> None:
