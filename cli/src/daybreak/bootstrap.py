@@ -163,7 +163,11 @@ def _collect(run: Run, into: list[Finding], findings: Iterable[Finding]) -> None
 
 def _deploy(run: Run) -> tuple[str, str]:
     if run.dry_run and not run.provider.reachable():
-        return "would", f"{len(run.bundle.names)} applications: {', '.join(run.bundle.names)}"
+        names = f"{len(run.bundle.names)} applications: {', '.join(run.bundle.names)}"
+        path, pinned = run.provider.deployed(run)
+        overlays = "".join(f" --overlay {file}" for file in pinned)
+        command = f"juju deploy {path}{overlays} --trust; " if run.instance.place else ""
+        return "would", command + names
     run.status = _model(run)
     missing = waiting.missing_parts(run.bundle, run.status) if run.status else run.bundle.names
     if run.status and not missing:

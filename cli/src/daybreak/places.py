@@ -112,7 +112,8 @@ def home(environ: Mapping[str, str]) -> Home:
     Raises:
         DaybreakError: There is none, so nothing could be deployed.
     """
-    programs = Path(sys.executable).absolute().parent
+    snap = _snap(environ)
+    programs = snap / "bin" if snap else Path(sys.executable).absolute().parent
     given = environ.get("DAYBREAK_HOME")
     candidates = [Path(given)] if given else [*Path(__file__).resolve().parents, *programs.parents]
     for candidate in candidates:
@@ -124,19 +125,29 @@ def home(environ: Mapping[str, str]) -> Home:
     )
 
 
+def _snap(environ: Mapping[str, str]) -> Path | None:
+    """Return where this program's own snap is mounted; a shell of another snap has the variable, too."""
+    inside = environ.get("SNAP_NAME") == "daybreak" and environ.get("SNAP")
+    return Path(inside) if inside else None
+
+
 def command(environ: Mapping[str, str]) -> str:
     """Return how a person starts this program."""
-    return "daybreak" if environ.get("SNAP") else "./daybreak"
+    return "daybreak" if _snap(environ) else "./daybreak"
 
 
 def operator_path(place: Home) -> Path:
     """Make the directory of links that `daybreak env` puts on PATH, and return it.
 
-    The virtual environment's own directory would also put its `python` in front of the machine's.
+    The virtual environment's own directory would also put its `python` in front of the machine's. The
+    snap has the directory ready; its path there is the one that outlives a refresh.
 
     Raises:
         DaybreakError: The directory cannot be written.
     """
+    snap = _snap(os.environ)
+    if snap is not None:
+        return snap.parent / "current/operator"
     try:
         place.links.mkdir(exist_ok=True)
         for name in ("juju", "openstack", "daybreak", "daybreak-engine", "daybreak-images"):

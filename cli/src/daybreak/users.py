@@ -63,4 +63,5 @@ def become(user: User) -> None:
     # root's: sockets and configuration there are not for this user
     for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         os.environ.pop(variable, None)
-    os.chdir(user.home)
+    # the directory of root's shell may be closed to the user
+    os.chdir(user.home if user.home.is_dir() else "/")

@@ -227,7 +227,8 @@ class Cluster:
 
     def deployed(self, run: Run) -> tuple[Path, tuple[Path, ...]]:
         """Return the staged bundle and the overlay that names its images."""
-        return self.place / "bundle.yaml", (self.overlay,) if self.overlay.exists() else ()
+        given = self.options.overlay is not None or self.overlay.exists()
+        return self.place / "bundle.yaml", (self.overlay,) if given else ()
 
     def close(self) -> None:
         """Do nothing: nothing runs beside the steps."""

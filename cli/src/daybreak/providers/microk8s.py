@@ -165,7 +165,7 @@ class MicroK8s(Cluster):
     def _enabled(self, name: str, limit: float) -> Change:
         argument = f"metallb:{self.metallb or '<--metallb>'}" if name == "metallb" else name
         return Change(
-            f"Add-on {name}",
+            f"Add-on {name.partition('-')[0]}",
             lambda: self._addon(name),
             (
                 Call(("microk8s", "enable", argument)),
