@@ -38,6 +38,8 @@ class Store:
         self.auth = ""
         self.refuse = 0
         self.port = 0
+        self.shares = False
+        """Whether a repository has only what was sent to it, and takes others' parts when asked."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,11 +78,18 @@ class Handler(BaseHTTPRequestHandler):
         kind, digest = self.path.split("/")[-2:]
         there = self.store.blobs if kind == "blobs" else self.store.manifests
         if self.allowed():
-            self.answer(200 if digest in there else 404)
+            known = digest in there and not (self.store.shares and kind == "blobs")
+            self.answer(200 if known else 404)
 
     def do_POST(self) -> None:
-        if self.allowed():
-            self.answer(202, Location="/upload/1?state=x")
+        asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        if not self.allowed():
+            return
+        if self.store.shares and asked.get("mount", [""])[0] in self.store.blobs:
+            assert asked["from"] == ["team/daybreak/keystone"]
+            self.answer(201)
+            return
+        self.answer(202, Location="/upload/1?state=x")
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -156,6 +165,15 @@ def test_what_is_there_is_not_sent_again(store: Store, layout: oci.Layout):
 
     assert len(shared) == 1, "the configuration and a layer are shared, one layer is its own"
     assert store.sent == ["/v2/team/daybreak/mariadb/manifests/11.8"]
+
+
+def test_what_images_share_is_sent_once(store: Store, layout: oci.Layout):
+    store.shares = True
+    pushing = client(store)
+    for image in (KEYSTONE, MARIADB):
+        pushing.push(layout, image, layout.digests()[image], lambda line: None)
+
+    assert len([path for path in store.sent if "digest=" in path]) == 4
 
 
 @pytest.mark.parametrize(

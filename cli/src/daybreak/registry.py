@@ -98,6 +98,8 @@ class Client:
     login: tuple[str, str] | None = field(default=None, repr=False)
     authority: Path | None = None
     authorization: str = field(default="", repr=False)
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    """Where each part went that was sent: images of one registry can share it."""
 
     def push(self, layout: Layout, image: str, digest: str, say: Callable[[str], None]) -> str:
         """Push an image, except for what is there already; return the name to pull it by.
@@ -122,8 +124,14 @@ class Client:
         digest, size = part["digest"], part["size"]
         if self._ask("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200:
             return
+        share = ""
+        if digest in self.places:
+            share = "?" + urllib.parse.urlencode({"mount": digest, "from": self.places[digest]})
+        self.places[digest] = repository
+        begun = self._ask("POST", f"/v2/{repository}/blobs/uploads/{share}", body=b"")
+        if share and begun.status == 201:
+            return
         say(f"{repository}: {digest[7:19]}, {size / 1e6:.1f} MB")
-        begun = self._ask("POST", f"/v2/{repository}/blobs/uploads/", body=b"")
         self._expect(begun, {202}, f"take uploads to {repository}")
         place = urllib.parse.urljoin(
             f"{self._scheme}://{self.registry.host}/", begun.headers.get("Location", "")
