@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import mariadb
 import ops
+import proxy
 from ops import pebble
 
 from daybreak_charm import Context
@@ -110,7 +111,7 @@ def publish(context: Context, ca: str) -> None:
         mysql_client.write_answer(
             client.relation.data[context.charm.app],
             database=client.databases[0],
-            endpoints=(f"{context.service_fqdn}:{mariadb.PORT}",),
+            endpoints=(f"{context.service_fqdn}:{proxy.PORT}",),
             secret_user=secret_user,
             secret_tls=secret_tls,
             version=inventory.version,

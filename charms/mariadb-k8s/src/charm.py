@@ -5,8 +5,11 @@ import logging
 from dataclasses import dataclass, field
 
 import accounts
+import galera
 import mariadb
 import ops
+import proxy
+import recovery
 from ops import pebble
 
 from daybreak_charm import (
@@ -43,23 +46,38 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 class Inputs:
     """Everything that decides how MariaDB and its proxy run."""
 
-    holds_data: bool
-    """Whether this unit runs a server, or its proxy only."""
+    member: galera.Member
+    cluster: str
+    """Name of the cluster."""
     sizes: mariadb.Sizes
     hosts: tuple[str, ...]
-    """The servers, in the order of preference."""
+    """All members that there can be, in the order of their units."""
     tls_bundle: str = field(repr=False)
+    tls_ca: str = field(repr=False)
     server_user: str = "mysql"
     proxy_user: str = "haproxy"
     version: str = ""
-    refused: str = ""
-    """Why a database is refused to a relation."""
+    hint: str = ""
+    """Why a database is refused to a relation, and that two units are no better than one."""
 
 
 def prepare(context: Context) -> Outcome:
     """Have the data directory made while everything else goes on: it waits for nothing."""
+    if context.ordinal >= galera.MAX_UNITS:
+        return Blocked(
+            f"a cluster has at most {galera.MAX_UNITS} units",
+            f"juju scale-application {context.app} {galera.MAX_UNITS}",
+        )
     container = context.container(SERVER)
-    if context.ordinal or not context.acting or container.exists(str(mariadb.DATA)):
+    if not context.acting or container.exists(str(mariadb.DATA)):
+        return Ready()
+    if not recovery.founder(context):
+        if context.planned == 1:
+            return Blocked(
+                "the volume is empty, and this unit had data",
+                "put the volume back, or a copy of its directory `data`",
+            )
+        container.exec(list(mariadb.JOIN_COMMAND)).wait()
         return Ready()
     service: ops.pebble.ServiceDict = {
         "override": "replace",
@@ -80,7 +98,7 @@ def prepared(context: Context) -> Outcome:
     """Whether the data directory is there; a short rest of its making is waited for."""
     container = context.container(SERVER)
     waited = 0.0
-    while not (context.ordinal or container.exists(str(mariadb.DATA))):
+    while not container.exists(str(mariadb.DATA)):
         if not context.acting or waited >= _IN_HOOK:
             waiter = Waiter("data", command=f"test -d {mariadb.DATA}", container=SERVER)
             return Waiting("the data directory is being made", waiter)
@@ -103,16 +121,26 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
     except mariadb.InvalidError as error:
         return Blocked("an option is negative", str(error))
     assert context.certificate  # the certificate's gate is open
-    server, proxy = context.layout(SERVER), context.layout(PROXY)
+    server, outside = context.layout(SERVER), context.layout(PROXY)
+    hosts = tuple(context.unit_fqdn(f"{context.app}/{n}") for n in range(galera.MAX_UNITS))
+    hints = [accounts.refused(context)]
+    if context.planned == 2:
+        hints.append(f"two units stop when one is lost: juju scale-application {context.app} 3")
     return Inputs(
-        holds_data=context.ordinal == 0,
+        member=galera.Member(
+            context.unit.replace("/", "-"),
+            context.fqdn,
+            tuple(host for host in hosts if host != context.fqdn),
+        ),
+        cluster=f"{context.model}-{context.app}"[:32],
         sizes=sizes,
-        hosts=(context.unit_fqdn(f"{context.app}/0"),),
+        hosts=hosts,
         tls_bundle=context.certificate.key + context.certificate.certificate,
+        tls_ca=context.certificate.ca,
         server_user=server.user if server else "mysql",
-        proxy_user=proxy.user if proxy else "haproxy",
+        proxy_user=outside.user if outside else "haproxy",
         version=server.version if server else "",
-        refused=accounts.refused(context),
+        hint="; ".join(filter(None, hints)),
     )
 
 
@@ -129,20 +157,23 @@ def memory_limit(container: ops.Container) -> int | None:
 
 def render(inputs: Inputs) -> list[File | Folder]:
     """Return the files of both containers."""
-    proxy = File(
-        str(mariadb.PROXY_CONFIG),
-        mariadb.proxy_config(inputs.hosts),
-        on_change="reload",
-        container=PROXY,
-    )
-    if not inputs.holds_data:
-        return [proxy]
     owner = inputs.server_user
+    options = mariadb.settings(inputs.sizes, inputs.member, inputs.cluster)
+    programs = galera.programs(inputs.member)
     return [
-        proxy,
+        File(
+            str(proxy.CONFIG),
+            proxy.config(inputs.hosts, mariadb.SERVER_PORT),
+            on_change="reload",
+            container=PROXY,
+        ),
+        File(str(proxy.HOLD), proxy.HOLD_LUA, on_change="reload", container=PROXY),
         # A socket that a killed server left must be removable by the next one.
         Folder(str(mariadb.RUN), user=owner, group=owner),
-        File(str(mariadb.CONFIG), mariadb.render(mariadb.settings(inputs.sizes))),
+        # They are read at the next start, or each time: nothing that runs has to begin again.
+        *(File(str(path), text, on_change="none") for path, text in programs.items()),
+        File(str(mariadb.CONFIG), mariadb.render(options)),
+        File(str(galera.CA), inputs.tls_ca, on_change="reload"),
         File(
             str(mariadb.TLS_BUNDLE),
             inputs.tls_bundle,
@@ -155,31 +186,35 @@ def render(inputs: Inputs) -> list[File | Folder]:
 
 
 def processes(inputs: Inputs) -> list[Process]:
-    """Return the server, where there is data, and the proxy."""
-    health = f"http://127.0.0.1:{mariadb.PROXY_HEALTH_PORT}/ready"
-    proxy = Process(
+    """Return the server and the proxy."""
+    outside = Process(
         "proxy",
-        mariadb.PROXY_COMMAND,
+        proxy.COMMAND,
         container=PROXY,
         user=inputs.proxy_user,
         group=inputs.proxy_user,
         checks=(
-            online(http=health, name="proxy-online", threshold=2),
-            up(tcp=mariadb.PROXY_HEALTH_PORT, name="proxy-up"),
+            # Not whether there is a writer: while there is none, sessions wait in here.
+            online(
+                http=f"http://127.0.0.1:{proxy.HEALTH_PORT}/ready", name="proxy-online", threshold=2
+            ),
+            up(tcp=proxy.HEALTH_PORT, name="proxy-up"),
         ),
         reload="SIGUSR2",
-        kill_delay="5s",
+        drain=proxy.DRAIN,
     )
-    if not inputs.holds_data:
-        return [proxy]
     server = Process(
         "mariadb",
-        mariadb.SERVER_COMMAND,
+        galera.SERVER_COMMAND,
         container=SERVER,
         user=inputs.server_user,
         group=inputs.server_user,
         checks=(
-            online(command=mariadb.ONLINE_COMMAND, threshold=2),
+            # A server that is gone is noticed by its connections: these are slow, for a busy machine is no fault.
+            Check(
+                "online", command=mariadb.ONLINE_COMMAND, level="ready", period="3s", timeout="3s"
+            ),
+            Check("writer", command=galera.WRITER_COMMAND, period="3s", timeout="3s", threshold=2),
             Check(
                 "up",
                 command=mariadb.UP_COMMAND,
@@ -190,19 +225,15 @@ def processes(inputs: Inputs) -> list[Process]:
             ),
         ),
         reload=mariadb.RELOAD_COMMAND,
-        # A clean end writes all dirty pages; the pod's grace is 30 s.
-        kill_delay="25s",
+        drain=galera.DRAIN,
     )
-    return [server, proxy]
+    return [server, outside]
 
 
 def serve(context: Context, inputs: Inputs) -> Outcome:
     """Serve the relations, now that the server answers."""
-    if not inputs.holds_data:
-        return Blocked(
-            "runs a proxy only, the data is in the first unit",
-            f"juju scale-application {context.app} 1",
-        )
+    if context.acting:
+        recovery.note(context)
     if not (context.acting and context.leader):
         return Ready()
     assert context.certificate
@@ -219,15 +250,19 @@ class MariadbCharm(DaybreakCharm):
 
     description = Description(
         containers=(SERVER, PROXY),
-        gates=(Gate("prepare", prepare, first=True), Gate("data", prepared)),
+        gates=(
+            Gate("prepare", prepare, first=True),
+            Gate("data", prepared),
+            Gate("cluster", recovery.gate),
+        ),
         tls=Tls(),
         read=read,
         render=render,
         processes=processes,
         after=serve,
-        ports=lambda _: [mariadb.PORT],
+        ports=lambda _: [proxy.PORT],
         version=lambda inputs: inputs.version,
-        hint=lambda inputs: inputs.refused,
+        hint=lambda inputs: inputs.hint,
         # An error here is Juju's to retry: the database does not answer for now.
         rotate=lambda charm, secret_id: accounts.rotate(charm.context, secret_id=secret_id),
     )
@@ -236,6 +271,7 @@ class MariadbCharm(DaybreakCharm):
         super().__init__(framework)
         framework.observe(self.on.secret_remove, self._on_credential_unused)
         framework.observe(self.on.rotate_credentials_action, self._on_rotate_credentials)
+        framework.observe(self.on.begin_anew_action, self._on_begin_anew)
 
     def _on_credential_unused(self, event: ops.SecretRemoveEvent) -> None:
         if not self.context.leaving:
@@ -255,6 +291,14 @@ class MariadbCharm(DaybreakCharm):
             return
         event.set_results({"rotated": ",".join(rotated)})
         self.again(event)
+
+    def _on_begin_anew(self, event: ops.ActionEvent) -> None:
+        try:
+            recovery.begin(self.context, confirmed=bool(event.params.get("confirm")))
+        except (recovery.RefusedError, pebble.ConnectionError) as error:
+            event.fail(str(error))
+            return
+        event.set_results({"begins": self.unit.name})
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -1,4 +1,4 @@
-"""MariaDB as data: its configuration, the SQL that brings accounts about, and its proxy.
+"""MariaDB as data: its configuration, and the SQL that brings accounts about.
 
 Everything here is a pure function: nothing is read, run or written.
 """
@@ -6,17 +6,13 @@ Everything here is a pure function: nothing is read, run or written.
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-PORT = 3306
-"""Where the proxy listens; the only port that leaves the pod's application."""
+import galera
+
 SERVER_PORT = 3307
-PROXY_HEALTH_PORT = 3308
-# Pebble numbers the containers of a pod in alphabetical order from 38813 on, and `mariadb` is the
-# first: this is where the kubelet asks for its readiness, too.
-PEBBLE_PORT = 38813
 
 STORAGE = PurePosixPath("/var/lib/mysql")
 # Not the mount point itself: a file system's own lost+found would pass for a database, and a
@@ -30,7 +26,6 @@ SOCKET = RUN / "mysqld.sock"
 CONFIG = PurePosixPath("/etc/mysql/daybreak.cnf")
 # Key and certificates in one file: they are replaced together or not at all.
 TLS_BUNDLE = PurePosixPath("/etc/mysql/daybreak-tls.pem")
-PROXY_CONFIG = PurePosixPath("/etc/haproxy/daybreak.cfg")
 
 Setting = str | int | bool
 Settings = Mapping[str, Mapping[str, Setting]]
@@ -50,7 +45,9 @@ _MIN_BUDGET_MIB = 512
 
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 _DATABASE = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SYSTEM_DATABASES = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
+_SYSTEM_DATABASES = frozenset(
+    {"mysql", "information_schema", "performance_schema", "sys", galera.DATABASE}
+)
 _USER = re.compile(r"(?P<application>[a-z0-9-]{1,60})\.r(?P<relation>\d+)\.g(?P<generation>\d+)")
 _VERSION = re.compile(r"\d+(\.\d+)+")
 
@@ -108,10 +105,13 @@ def memory_limit(text: str) -> int | None:
     return int(text)
 
 
-def settings(derived: Sizes) -> dict[str, dict[str, Setting]]:
-    """Return the server's options."""
+def settings(derived: Sizes, member: galera.Member, cluster: str) -> dict[str, dict[str, Setting]]:
+    """Return the server's options, as a member of a cluster of this name."""
+    more = galera.settings(member, cluster, TLS_BUNDLE)
     return {
+        **more,
         "mariadbd": {
+            **more["mariadbd"],
             "datadir": str(DATA),
             "socket": str(SOCKET),
             "pid-file": str(RUN / "mysqld.pid"),
@@ -120,6 +120,7 @@ def settings(derived: Sizes) -> dict[str, dict[str, Setting]]:
             "require_secure_transport": True,
             "ssl_cert": str(TLS_BUNDLE),
             "ssl_key": str(TLS_BUNDLE),
+            "ssl_ca": str(galera.CA),
             "tls_version": "TLSv1.2,TLSv1.3",
             "skip_name_resolve": True,
             "local_infile": False,
@@ -188,8 +189,20 @@ sync -f {DATA}
 """
 PREPARE_COMMAND = f"sh -c {shlex.quote(PREPARE_SCRIPT)}"
 
-SERVER_COMMAND = f"mariadbd --defaults-file={CONFIG}"
-PROXY_COMMAND = f"haproxy -W -db -f {PROXY_CONFIG}"
+# What joins the cluster gets its data from there.
+JOIN_COMMAND = (
+    "install",
+    "-d",
+    "-o",
+    "mysql",
+    "-g",
+    "mysql",
+    "-m",
+    "0700",
+    str(STORAGE),
+    str(DATA),
+)
+
 CLIENT_COMMAND = (
     "mariadb",
     "--no-defaults",
@@ -198,8 +211,12 @@ CLIENT_COMMAND = (
     "--raw",
     "--skip-column-names",
 )
-RELOAD_COMMAND = ("mariadb", "--no-defaults", f"--socket={SOCKET}", "-e", "FLUSH SSL")
-ONLINE_COMMAND = f"mariadb --no-defaults --socket={SOCKET} --connect-timeout=2 -e 'SELECT 1'"
+# Connections that are open go on with what they have.
+_RELOAD = "FLUSH NO_WRITE_TO_BINLOG SSL; SET GLOBAL wsrep_provider_options='socket.ssl_reload=1'"
+RELOAD_COMMAND = ("mariadb", "--no-defaults", f"--socket={SOCKET}", "-e", _RELOAD)
+# A member that is part of no cluster, or gets its copy still, reads no table.
+_ONLINE = "SELECT 1 FROM mysql.global_priv LIMIT 1"
+ONLINE_COMMAND = f"mariadb --no-defaults --socket={SOCKET} --connect-timeout=2 -e '{_ONLINE}'"
 # Fails by its time-out only: a server that recovers refuses connections for as long as it needs
 # and must not be killed; one that accepts and then says nothing hangs. One that is gone is
 # Pebble's business.
@@ -351,74 +368,6 @@ def password_hash(password: str) -> str:
     """
     inner = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
-
-
-def proxy_config(hosts: Sequence[str]) -> str:
-    """Return HAProxy's configuration in front of the servers at `hosts` (lowest unit first).
-
-    All proxies follow one rule without talking to anybody: the writer is the first server in the
-    list that is ready, as told by the readiness of its Pebble. A connection that is refused goes
-    to the next, and takes the server out until it is ready again.
-    """
-    backups = ["", *[" backup"] * (len(hosts) - 1)]
-    servers = "\n".join(
-        f"    server {host.partition('.')[0]} {host}:{SERVER_PORT}{backup}"
-        for host, backup in zip(hosts, backups, strict=True)
-    )
-    return f"""\
-global
-    log stdout format raw local0 notice
-    maxconn 4096
-    hard-stop-after 20s
-
-resolvers cluster
-    parse-resolv-conf
-    accepted_payload_size 4096
-    resolve_retries 3
-    timeout resolve 1s
-    timeout retry 1s
-    hold valid 1s
-    hold nx 10s
-    # A name server that is away must not take the servers away: the last address stays.
-    hold other 1h
-    hold refused 1h
-    hold timeout 1h
-    hold obsolete 10s
-
-defaults
-    mode tcp
-    log global
-    option dontlognull
-    option clitcpka
-    option srvtcpka
-    option redispatch 1
-    retries 3
-    timeout connect 2s
-    # Longer than a pool keeps a connection (3600 s in OpenStack), so that pools end them.
-    timeout client 2h
-    timeout server 2h
-    timeout check 2s
-
-frontend database
-    bind :::{PORT} v4v6
-    default_backend writer
-
-backend writer
-    option httpchk
-    http-check connect port {PEBBLE_PORT}
-    http-check send meth GET uri /v1/health?level=ready
-    http-check expect status 200
-    default-server check inter 1s fall 2 rise 1 resolvers cluster init-addr libc,none \
-observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown-sessions
-{servers}
-
-frontend health
-    mode http
-    bind 127.0.0.1:{PROXY_HEALTH_PORT}
-    timeout client 5s
-    monitor-uri /ready
-    monitor fail if {{ nbsrv(writer) lt 1 }}
-"""
 
 
 def _escape(database: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import accounts
 import mariadb
+import recovery
 
 from daybreak_charm import Context
 
@@ -32,6 +33,8 @@ class FakeServer:
         """Stands in for `accounts.run`."""
         if self.error:
             raise accounts.ServerError(self.error)
+        if sql == recovery.STATUS_SQL:
+            raise accounts.ServerError("it is part of no cluster and has not begun to answer")
         if sql == mariadb.INVENTORY_SQL:
             return self._inventory()
         for line in sql.splitlines():

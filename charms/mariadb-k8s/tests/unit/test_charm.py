@@ -1,153 +1,21 @@
 """The charm as a whole: state in, state out."""
 
 import dataclasses
-import json
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import accounts
-import charm
 import mariadb
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import NameOID
+from conftest import Ctx, MakeState
 from fake_server import FakeServer
 from ops import pebble, testing
+from states import certify, file, replace_relation
 
-from daybreak_charm.testing import quiet_effects, recorded
-
-Ctx = testing.Context[charm.MariadbCharm]
-MakeState = Callable[..., testing.State]
-NOW = datetime(2027, 1, 1, tzinfo=UTC)
-INVENTORY = "version\t11.8.6-MariaDB\t\ndatabase\tmysql\t\n"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
-    fake = FakeServer()
-    monkeypatch.setattr(accounts, "run", fake.run)
-    return fake
-
-
-def sign(csr_pem: str) -> dict[str, object]:
-    """Answer a signing request as a provider of certificates does."""
-    csr = x509.load_pem_x509_csr(csr_pem.encode())
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
-
-    def build(subject: x509.Name, public: CertificatePublicKeyTypes) -> str:
-        return (
-            x509.CertificateBuilder(name, subject, public, x509.random_serial_number())
-            .not_valid_before(NOW)
-            .not_valid_after(NOW + timedelta(days=365))
-            .sign(key, hashes.SHA256())
-            .public_bytes(serialization.Encoding.PEM)
-            .decode()
-            .strip()
-        )
-
-    ca, leaf = build(name, key.public_key()), build(csr.subject, csr.public_key())
-    return {
-        "ca": ca,
-        "certificate": leaf,
-        "certificate_signing_request": csr_pem,
-        "chain": [leaf, ca],
-    }
-
-
-@pytest.fixture
-def ctx(monkeypatch: pytest.MonkeyPatch) -> Ctx:
-    monkeypatch.setattr(charm.MariadbCharm, "effects", quiet_effects(now=NOW.timestamp()))
-    return testing.Context(charm.MariadbCharm)
-
-
-def mount(location: str, source: Path) -> testing.Mount:
-    source.parent.mkdir(parents=True, exist_ok=True)
-    if not source.suffix:
-        source.mkdir(exist_ok=True)
-    return testing.Mount(location=location, source=source)
-
-
-@pytest.fixture
-def containers(tmp_path: Path) -> set[testing.Container]:
-    layout = tmp_path / "layout.json"
-    layout.write_text(json.dumps({"project": "mariadb", "version": "11.8.6", "user": "mysql"}))
-    limit = tmp_path / "limit.txt"
-    limit.write_text(f"{2**30}\n")
-    (tmp_path / "storage" / "data").mkdir(parents=True)
-    shared = {"layout": mount("/usr/share/daybreak/layout.json", layout)}
-    server = testing.Container(
-        "mariadb",
-        can_connect=True,
-        mounts={
-            **shared,
-            "limit": mount("/sys/fs/cgroup/memory.max", limit),
-            "storage": mount("/var/lib/mysql", tmp_path / "storage"),
-            "etc": mount("/etc/mysql", tmp_path / "etc"),
-            "run": mount("/run", tmp_path / "run"),
-        },
-        execs={
-            testing.Exec(["mariadb"], stdout=INVENTORY),
-            testing.Exec(["chown"]),
-            testing.Exec(["chmod"]),
-        },
-    )
-    proxy = testing.Container(
-        "proxy",
-        can_connect=True,
-        mounts={
-            "etc": mount("/etc/haproxy", tmp_path / "proxy-etc"),
-            "run": mount("/run", tmp_path / "proxy-run"),
-        },
-    )
-    return {server, proxy}
-
-
-@pytest.fixture
-def make_state(containers: set[testing.Container], ctx: Ctx) -> MakeState:
-    """States of a unit that has its certificate and a client that wants a database."""
-
-    def make(database: str = "keystone", **changes: object) -> testing.State:
-        state = testing.State(
-            leader=True,
-            planned_units=1,
-            containers=containers,
-            relations={
-                testing.PeerRelation("peers"),
-                testing.Relation("certificates", remote_app_name="certificates"),
-                testing.Relation(
-                    "database",
-                    id=70,
-                    remote_app_name="keystone",
-                    remote_app_data={"database": database},
-                ),
-            },
-        )
-        return dataclasses.replace(certify(ctx.run(ctx.on.config_changed(), state)), **changes)
-
-    return make
-
-
-def certify(state: testing.State) -> testing.State:
-    relation = state.get_relations("certificates")[0]
-    wanted = json.loads(relation.local_unit_data["certificate_signing_requests"])
-    answers = [sign(entry["certificate_signing_request"]) for entry in wanted]
-    return replace_relation(state, relation, remote_app_data={"certificates": json.dumps(answers)})
-
-
-def replace_relation(
-    state: testing.State, relation: testing.RelationBase, **changes: object
-) -> testing.State:
-    others = {other for other in state.relations if other.id != relation.id}
-    return dataclasses.replace(state, relations={*others, dataclasses.replace(relation, **changes)})
+from daybreak_charm.testing import recorded
 
 
 def published(state: testing.State) -> dict[str, str]:
-    return dict(state.get_relation(70).local_app_data)
+    return dict(state.get_relation(7070).local_app_data)
 
 
 def secret(state: testing.State, key: str) -> testing.Secret:
@@ -158,18 +26,13 @@ def credentials(state: testing.State) -> dict[str, str]:
     return dict(secret(state, "secret-user").latest_content or {})
 
 
-def file(state: testing.State, ctx: Ctx, path: str, container: str = "mariadb") -> str:
-    root = state.get_container(container).get_filesystem(ctx)
-    return (root / path.lstrip("/")).read_text()
-
-
 def test_a_relation_gets_a_database_and_a_user_of_its_own(
     ctx: Ctx, make_state: MakeState, server: FakeServer
 ):
     out = ctx.run(ctx.on.update_status(), make_state("keystone_main"))
     bag = published(out)
     assert server.accepts(credentials(out), "keystone_main")
-    assert credentials(out)["username"] == "keystone.r70.g1"
+    assert credentials(out)["username"] == "keystone.r7070.g1"
     assert bag["database"] == "keystone_main"
     assert bag["endpoints"] == f"mariadb-k8s.{out.model.name}.svc.cluster.local:3306"
     assert bag["version"] == "11.8.6"
@@ -179,7 +42,7 @@ def test_a_relation_gets_a_database_and_a_user_of_its_own(
     assert tls["tls-ca"].startswith("-----BEGIN CERTIFICATE")
     for key in ("secret-user", "secret-tls"):
         assert secret(out, key).owner == "app"
-        assert secret(out, key).remote_grants == {70: {"keystone"}}
+        assert secret(out, key).remote_grants == {7070: {"keystone"}}
     assert out.opened_ports == {testing.TCPPort(3306)}
     assert out.unit_status == testing.ActiveStatus()
 
@@ -228,7 +91,7 @@ def test_the_server_demands_encryption_and_the_key_is_its_own(
     path = out.get_container("mariadb").get_filesystem(ctx) / "etc/mysql/daybreak-tls.pem"
     assert path.stat().st_mode & 0o777 == 0o600
     plan = out.get_container("mariadb").plan
-    assert plan.services["mariadb"].kill_delay == "25s"
+    assert plan.services["mariadb"].kill_delay == "29s"
     assert plan.services["mariadb"].user == "mysql"
     assert plan.checks["up"].level is pebble.CheckLevel.UNSET
 
@@ -294,7 +157,7 @@ def test_the_user_of_a_relation_that_is_gone_is_dropped_and_its_data_kept(
     ctx: Ctx, make_state: MakeState, server: FakeServer
 ):
     out = ctx.run(ctx.on.update_status(), make_state())
-    relation = out.get_relation(70)
+    relation = out.get_relation(7070)
     ctx.run(ctx.on.relation_broken(relation), out)
     assert server.users == {}
     assert "keystone" in server.databases
@@ -304,9 +167,9 @@ def test_a_relation_that_says_nothing_for_now_keeps_its_user(
     ctx: Ctx, make_state: MakeState, server: FakeServer
 ):
     out = ctx.run(ctx.on.update_status(), make_state())
-    silent = replace_relation(out, out.get_relation(70), remote_app_data={})
+    silent = replace_relation(out, out.get_relation(7070), remote_app_data={})
     ctx.run(ctx.on.update_status(), silent)
-    assert set(server.users) == {"keystone.r70.g1"}
+    assert set(server.users) == {"keystone.r7070.g1"}
 
 
 def test_a_bad_name_is_refused_visibly(ctx: Ctx, make_state: MakeState, server: FakeServer):
@@ -345,7 +208,7 @@ def test_a_user_that_somebody_changed_is_repaired(
     ctx: Ctx, make_state: MakeState, server: FakeServer
 ):
     out = ctx.run(ctx.on.update_status(), make_state())
-    server.users["keystone.r70.g1"] = "*0"
+    server.users["keystone.r7070.g1"] = "*0"
     ctx.run(ctx.on.update_status(), out)
     assert server.accepts(credentials(out), "keystone")
 
@@ -356,7 +219,7 @@ def test_rotation_adds_a_user_and_the_old_one_goes_when_nobody_tracks_it(
     first = ctx.run(ctx.on.update_status(), make_state())
     out = ctx.run(ctx.on.action("rotate-credentials"), first)
     assert ctx.action_results == {"rotated": "keystone"}
-    assert credentials(out)["username"] == "keystone.r70.g2"
+    assert credentials(out)["username"] == "keystone.r7070.g2"
     assert server.accepts(credentials(out), "keystone")
     assert server.accepts(credentials(first), "keystone")
 
@@ -365,7 +228,7 @@ def test_rotation_adds_a_user_and_the_old_one_goes_when_nobody_tracks_it(
     assert credentials(later) == credentials(out)
 
     ctx.run(ctx.on.secret_remove(secret(later, "secret-user"), revision=1), later)
-    assert set(server.users) == {"keystone.r70.g2"}
+    assert set(server.users) == {"keystone.r7070.g2"}
     assert ctx.removed_secret_revisions == [1]
 
 
@@ -373,9 +236,9 @@ def test_what_a_failed_rotation_left_is_dropped(
     ctx: Ctx, make_state: MakeState, server: FakeServer
 ):
     out = ctx.run(ctx.on.update_status(), make_state())
-    server.users["keystone.r70.g2"] = "*0"
+    server.users["keystone.r7070.g2"] = "*0"
     ctx.run(ctx.on.update_status(), out)
-    assert set(server.users) == {"keystone.r70.g1"}
+    assert set(server.users) == {"keystone.r7070.g1"}
 
 
 def test_rotation_of_one_application_leaves_the_others(
@@ -384,29 +247,12 @@ def test_rotation_of_one_application_leaves_the_others(
     out = ctx.run(ctx.on.update_status(), make_state())
     with pytest.raises(testing.ActionFailed, match="No related application"):
         ctx.run(ctx.on.action("rotate-credentials", params={"application": "glance"}), out)
-    assert set(server.users) == {"keystone.r70.g1"}
+    assert set(server.users) == {"keystone.r7070.g1"}
 
 
 def test_only_the_leader_rotates(ctx: Ctx, make_state: MakeState, server: FakeServer):
     with pytest.raises(testing.ActionFailed, match="leader"):
         ctx.run(ctx.on.action("rotate-credentials"), make_state(leader=False))
-
-
-def test_a_further_unit_is_a_proxy_and_says_so(make_state: MakeState, server: FakeServer):
-    ctx: Ctx = testing.Context(charm.MariadbCharm, unit_id=1)
-    state = testing.State(
-        planned_units=2,
-        containers=make_state().containers,
-        relations={
-            testing.PeerRelation("peers"),
-            testing.Relation("certificates", remote_app_name="certificates"),
-        },
-    )
-    out = ctx.run(ctx.on.update_status(), certify(ctx.run(ctx.on.update_status(), state)))
-    assert isinstance(out.unit_status, testing.BlockedStatus)
-    assert "scale-application" in out.unit_status.message
-    assert "proxy" in out.get_container("proxy").plan.services
-    assert "server mariadb-k8s-0 " in file(out, ctx, "/etc/haproxy/daybreak.cfg", "proxy")
 
 
 def test_a_negative_option_blocks(ctx: Ctx, make_state: MakeState, server: FakeServer):

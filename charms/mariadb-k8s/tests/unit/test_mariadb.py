@@ -1,6 +1,8 @@
 """Sizes, configuration, SQL and the proxy, as pure functions."""
 
+import galera
 import mariadb
+import proxy
 import pytest
 
 GIB = 2**30
@@ -8,6 +10,7 @@ HASH = mariadb.password_hash("a password")
 NOVA = mariadb.Account("nova.r5.g1", ("nova", "nova_cell0"), HASH)
 KEYSTONE = mariadb.Account("keystone.r7.g1", ("keystone",), HASH)
 GLANCE = mariadb.Account("glance.r8.g1", ("glance_api",), HASH)
+MEMBER = galera.Member("db-0", "db-0.db-endpoints.m.svc.cluster.local", ("db-1",))
 EMPTY = mariadb.Inventory("11.8.6", frozenset({"mysql"}), {}, frozenset())
 
 
@@ -48,7 +51,7 @@ def test_memory_limit(text: str, limit: int | None):
 
 
 def test_connections_must_be_encrypted():
-    options = mariadb.settings(mariadb.sizes(GIB, 0))["mariadbd"]
+    options = mariadb.settings(mariadb.sizes(GIB, 0), MEMBER, "m-db")["mariadbd"]
     assert options["require_secure_transport"] is True
     assert options["ssl_cert"] == options["ssl_key"] == str(mariadb.TLS_BUNDLE)
 
@@ -135,7 +138,9 @@ def test_users_of_relations_that_are_gone_are_dropped_and_nothing_else():
     assert mariadb.statements([KEYSTONE], ["glance.r8.g1"], inventory) == ()
 
 
-@pytest.mark.parametrize("database", ["", "a`b", "a.b", "x" * 65, "mysql", "SYS", "a\\b"])
+@pytest.mark.parametrize(
+    "database", ["", "a`b", "a.b", "x" * 65, "mysql", "SYS", "a\\b", "daybreak"]
+)
 def test_a_bad_database_name_is_refused(database: str):
     with pytest.raises(mariadb.InvalidError):
         mariadb.statements([mariadb.Account("a.r1.g1", (database,), HASH)], [], EMPTY)
@@ -164,13 +169,16 @@ def servers(config: str) -> list[str]:
     return [line.strip() for line in config.splitlines() if line.strip().startswith("server ")]
 
 
-def test_every_proxy_prefers_the_lowest_unit():
+def test_every_proxy_uses_the_member_that_says_it_is_the_writer():
     hosts = [f"db-{n}.db-endpoints.openstack.svc.cluster.local" for n in range(3)]
-    assert servers(mariadb.proxy_config(hosts)) == [
-        "server db-0 db-0.db-endpoints.openstack.svc.cluster.local:3307",
-        "server db-1 db-1.db-endpoints.openstack.svc.cluster.local:3307 backup",
-        "server db-2 db-2.db-endpoints.openstack.svc.cluster.local:3307 backup",
-    ]
+    config = proxy.config(hosts, 3307)
+    both = [f"server db-{n} {host}:3307" for n, host in enumerate(hosts)] * 2
+    assert servers(config) == both
+    assert "use-server db-2 if { srv_is_up(rule/db-2) }" in config
+    traffic, _, rule = config.partition("backend rule")
+    assert "names=writer&names=mariadb-serving" in rule
+    assert "on-marked-down shutdown-sessions" in traffic
+    assert "on-marked-down shutdown-sessions" not in rule
 
 
 def test_a_recovering_server_is_not_restarted_by_the_up_check():
