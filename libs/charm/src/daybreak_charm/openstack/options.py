@@ -67,18 +67,18 @@ def endpoint(region: str, ca: str) -> Section:
 
 def client(identity: keystone.Answer, region: str, ca: str) -> Section:
     """Options of keystoneauth for a service that asks others, as itself."""
-    return {**_login(identity, ca), **endpoint(region, ca)}
+    return {**login(identity, ca), **endpoint(region, ca)}
 
 
 def service_user(identity: keystone.Answer, ca: str) -> Section:
     """Options for tokens that go along with a user's, so that long work outlives that one."""
-    return {**_login(identity, ca), "send_service_user_token": True}
+    return {**login(identity, ca), "send_service_user_token": True}
 
 
 def token_check(identity: keystone.Answer, region: str, cache: tuple[str, ...], ca: str) -> Section:
     """Options of the middleware that checks users' tokens."""
     return {
-        **_login(identity, ca),
+        **login(identity, ca),
         "www_authenticate_uri": identity.public_auth_url,
         "region_name": region,
         "interface": "internal",
@@ -88,7 +88,8 @@ def token_check(identity: keystone.Answer, region: str, cache: tuple[str, ...], 
     }
 
 
-def _login(identity: keystone.Answer, ca: str) -> Section:
+def login(identity: keystone.Answer, ca: str) -> Section:
+    """Options of keystoneauth for logging in as the service."""
     return {
         "auth_type": "password",
         "auth_url": identity.auth_url,
