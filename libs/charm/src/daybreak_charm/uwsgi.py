@@ -32,6 +32,7 @@ class Api:
         container: Its container; None is the charm's first.
         environment: Variables of the application.
         file: Name of its file in the folder.
+        static: Folders whose files uwsgi itself gives out, by path.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Api:
     container: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     file: str = "uwsgi.ini"
+    static: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def path(self) -> str:
@@ -72,6 +74,7 @@ def config(api: Api) -> str:
         ("https-socket", f"{any_host}:{api.port},{api.certificate},{api.key},HIGH"),
         *(("mount", f"{path}={api.application}") for path in api.mounts),
         ("manage-script-name", "true"),
+        *(("static-map", f"{path}={folder}") for path, folder in api.static.items()),
         ("master", "true"),
         ("processes", api.size.workers),
         ("threads", api.size.threads),

@@ -13,6 +13,7 @@ from daybreak_interfaces import (
     certificate_transfer,
     ingress,
     keystone,
+    keystone_credentials,
     memcached,
     mysql_client,
     rabbitmq,
@@ -204,6 +205,20 @@ def identity(
         return keystone.read_answer(context.remote_app(relation), context.secret)
 
     return Need(IDENTITY, read, request)
+
+
+def credentials(endpoint: str = "identity-credentials") -> Need:
+    """A user without an entry in the catalogue, a `keystone_credentials.Answer`."""
+
+    def request(context: Context, relation: ops.Relation) -> None:
+        if context.leader:
+            wanted = keystone_credentials.Request(context.app)
+            keystone_credentials.write_request(relation.data[context.charm.app], wanted)
+
+    def read(context: Context, relation: ops.Relation) -> keystone_credentials.Answer | NotReady:
+        return keystone_credentials.read_answer(context.remote_app(relation), context.secret)
+
+    return Need(endpoint, read, request)
 
 
 def answers(needs: Mapping[str, object]) -> tuple[certificate_transfer.Answer, ...]:
