@@ -50,8 +50,8 @@ leave() {
         sleep 1
         detection=$((detection - 1))
     done
+    # shellcheck disable=SC2086 # a program and its arguments
     case $signal in
-        # shellcheck disable=SC2086 # a program and its arguments
         */*) $signal & ;;
         *) kill -s "$signal" "$child" 2>/dev/null ;;
     esac
