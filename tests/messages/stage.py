@@ -48,7 +48,7 @@ class Stage:
             tls=True,
             ca=said["ca"],
         )
-        options = rabbitmq.oslo_messaging_rabbit("probe")
+        options = {**rabbitmq.oslo_messaging_rabbit(), "processname": "probe"}
         return {**said, "url": rabbitmq.transport_url(answer, CA), "options": options}
 
     def client(self, command: str, seconds: float) -> dict[str, Any]:

@@ -528,11 +528,11 @@ def test_rabbitmq_transport_url() -> None:
     assert answer.hosts == ("2001:db8::7",)
 
 
-def test_rabbitmq_options_keep_replies_of_processes_apart() -> None:
-    options = rabbitmq.oslo_messaging_rabbit("nova-api")
-    assert options["processname"] == "nova-api"
-    assert options["rabbit_stream_fanout"] == "true"
-    assert options["rabbit_qos_prefetch_count"] == "1"
+def test_rabbitmq_options_replicate_queues_and_bound_streams() -> None:
+    options = rabbitmq.oslo_messaging_rabbit()
+    assert options["rabbit_quorum_queue"]
+    assert options["rabbit_stream_fanout"]
+    assert options["rabbit_qos_prefetch_count"] == 1
 
 
 # --- nova -------------------------------------------------------------------------------------

@@ -203,24 +203,20 @@ def transport_url(answer: Answer, ca_file: str = "") -> str:
     return f"rabbit://{where}/{quote(answer.vhost, safe='')}{query}"
 
 
-def oslo_messaging_rabbit(process: str) -> dict[str, str]:
+def oslo_messaging_rabbit() -> dict[str, bool | int]:
     """Return the options of `[oslo_messaging_rabbit]` by which nothing hangs on one server.
 
     Every queue is replicated and fanouts are streams. Streams want a prefetch count: without it,
-    services with native threads do not start.
-
-    Args:
-        process: A name for this process among those of the same host, such as `nova-api`. Queues
-            for replies are named by it, and under uwsgi all services would share one: they would
-            take each other's replies.
+    services with native threads do not start. Queues for replies are named by the host and the name
+    of the program, so each program on a host needs a name of its own: under uwsgi all would have
+    one, and take each other's replies.
     """
     return {
-        "rabbit_quorum_queue": "true",
-        "rabbit_transient_quorum_queue": "true",
-        "rabbit_stream_fanout": "true",
-        "rabbit_qos_prefetch_count": "1",
-        "use_queue_manager": "true",
-        "processname": process,
+        "rabbit_quorum_queue": True,
+        "rabbit_transient_quorum_queue": True,
+        "rabbit_stream_fanout": True,
+        "rabbit_qos_prefetch_count": 1,
+        "use_queue_manager": True,
     }
 
 

@@ -41,20 +41,12 @@ def messaging(answer: rabbitmq.Answer, ca: str) -> dict[str, Section]:
 
     The name of a process, a part of its reply queue's, is that of its program.
     """
-    driver: Section = {
-        "rabbit_quorum_queue": True,
-        "rabbit_transient_quorum_queue": True,
-        "rabbit_stream_fanout": True,
-        # Streams need a bound on what is delivered unacknowledged.
-        "rabbit_qos_prefetch_count": 1,
-        "use_queue_manager": True,
-    }
     return {
         "DEFAULT": {
             "transport_url": rabbitmq.transport_url(answer, ca),
             "rpc_response_timeout": sizing.RPC_TIMEOUT,
         },
-        "oslo_messaging_rabbit": driver,
+        "oslo_messaging_rabbit": dict(rabbitmq.oslo_messaging_rabbit()),
         # Nobody listens to notifications unless telemetry is there.
         "oslo_messaging_notifications": {"driver": "noop"},
     }
