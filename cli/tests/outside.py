@@ -323,15 +323,11 @@ class Outside(Programs):
                 assert flags == ["--no-prompt", "--destroy-storage", "--force", "--timeout", "600s"]
                 del self.models[where.partition(":")[2]]
                 return 0, "", "Model destroyed.\n"
-            case (
-                "remove-application",
-                "-m",
-                where,
-                "--no-prompt",
-                "--destroy-storage",
-                "--force",
-                *_,
-            ):
-                self.models[where.partition(":")[2]] = status_json()
-                return 0, "", ""
+            case ("remove-application", "-m", where, *flags):
+                assert flags[:3] == ["--no-prompt", "--destroy-storage", "--force"]
+                model = where.partition(":")[2]
+                content = json.loads(self.models[model])
+                del content["applications"][flags[3]]
+                self.models[model] = json.dumps(content)
+                return 0, "", f"will remove application {flags[3]}\n"
         return None

@@ -56,17 +56,27 @@ def test_destroy_leaves_what_was_there_before(outside: Outside, capsys):
     assert "the snap microk8s" in out
 
 
-def test_destroy_in_a_model_of_somebody_removes_the_bundle_only(prod: Outside, tmp_path: Path):
+def test_destroy_in_a_model_of_somebody_removes_what_it_lacked(prod: Outside, tmp_path: Path):
     overlay = tmp_path / "images.yaml"
     overlay.write_text("applications: {}\n")
-    prod.models["openstack"] = status_json()
+    prod.models["openstack"] = status_json(db=application("mariadb-k8s", unit(), name="db"))
     run(*JUJU, "--overlay", str(overlay))
     prod.transcript = []
 
     assert run("destroy", "--yes") == 0
 
-    assert "openstack" in prod.models
-    assert any(line.endswith("--force db keystone") for line in prod.transcript)
+    assert set(json.loads(prod.models["openstack"])["applications"]) == {"db"}
+    assert any(line.endswith("--force keystone") for line in prod.transcript)
+
+
+def test_an_instance_stays_in_its_model(prod: Outside, tmp_path: Path, capsys):
+    overlay = tmp_path / "images.yaml"
+    overlay.write_text("applications: {}\n")
+    run(*JUJU, "--overlay", str(overlay))
+
+    assert run("bootstrap", "--model", "other") == 2
+
+    assert "is in model openstack, not in other" in capsys.readouterr().err
 
 
 def test_what_cannot_be_undone_stays_recorded(outside: Outside, instance, capsys):

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from .. import records, users
-from ..errors import DaybreakError
+from ..errors import DaybreakError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,6 +126,7 @@ def of(
 
     Raises:
         DaybreakError: A record cannot be read.
+        UsageError: The options say something else than the record.
     """
     options = options or Options()
     made = records.load(instance.kept)
@@ -156,11 +157,18 @@ def _embedded(instance: Instance, home: Home) -> Provider:
 def _cluster(
     name: str, instance: Instance, home: Home, user: users.User, options: Options
 ) -> tuple[Provider, Instance]:
-    there = dataclasses.replace(instance, place=place(instance, user))
-    if name == "microk8s":
-        from .microk8s import MicroK8s
-
-        return MicroK8s(there, home, user, options), there
     from .juju import ExistingJuju
+    from .microk8s import MicroK8s
 
-    return ExistingJuju(there, home, user, options), there
+    there = dataclasses.replace(instance, place=place(instance, user))
+    kind = MicroK8s if name == "microk8s" else ExistingJuju
+    provider = kind(there, home, user, options)
+    made = provider.record()
+    for what in ("controller", "model") if made else ():
+        kept, wanted = getattr(made, what), getattr(options, what)
+        if wanted not in ("", kept):
+            raise UsageError(
+                f"instance {instance.name} is in {what} {kept}, not in {wanted}",
+                remedy="Give the cloud there another name: --instance NAME",
+            )
+    return provider, there

@@ -141,11 +141,7 @@ class Cluster:
             DaybreakError: It has applications of somebody else.
         """
         if self.reachable():
-            self._only_ours(run)
-            made = self.record()
-            if not run.dry_run and (made is None or "model" not in made.made):
-                # a model of somebody's stays; what is deployed in it does not
-                self.made("applications")
+            self._claim(run)
         cloud_of_model = (self.options.cloud,) if self.options.cloud else ()
         words = ("add-model", "--no-switch", "-c", self.controller, self.model, *cloud_of_model)
         return self.took(
@@ -160,7 +156,12 @@ class Cluster:
             ),
         )
 
-    def _only_ours(self, run: Run) -> None:
+    def _claim(self, run: Run) -> None:
+        """Record what will be ours in a model of somebody else's: the applications that it lacks.
+
+        Raises:
+            DaybreakError: It has applications that are none of the bundle's.
+        """
         made = self.record()
         if made is not None and "model" in made.made:
             return
@@ -174,6 +175,9 @@ class Cluster:
                 f"model {self.model} has other applications: {', '.join(others)}",
                 remedy="Choose another model: --model NAME. A model that does not exist is made.",
             )
+        for name in run.bundle.names if not run.dry_run else ():
+            if name not in there:
+                self.made(f"application:{name}")
 
     def stage_step(self, run: Run) -> tuple[str, str]:
         """Put the bundle and its charms where Juju's snap can read them; from here on as the user.
@@ -259,11 +263,11 @@ class Cluster:
                 f"model {model} with its units and data",
                 (self.call("destroy-model", model, *words, *limit),),
             )
-        assert what == "applications", what
-        names = bundles.load(self.place / "bundle.yaml").names
+        kind, _, name = what.partition(":")
+        assert kind == "application", what
         return Undo(
-            f"{', '.join(names)} in model {model}, with their data",
-            (self.call("remove-application", "-m", model, *words, *names),),
+            f"application {name} in model {model}, with its data",
+            (self.call("remove-application", "-m", model, *words, name),),
         )
 
     def foreign(self) -> dict[str, str]:
