@@ -28,8 +28,6 @@ POSITION = "position"
 """Key in a unit's peer databag while its server is part of no cluster; see `galera.Report`."""
 SINCE = "position-since"
 """Key in a unit's peer databag: when it began to be part of none, in seconds since the epoch."""
-ROUND = "position-round"
-"""Key in peer databags: the leader asks again every minute, and only what was said since then counts."""
 TICKET = "bootstrap"
 """Key in the application's peer databag: the unit that begins, and the state of the reports for which it may."""
 HELD = "held"
@@ -39,7 +37,6 @@ PATIENCE = 15
 """Seconds in which Galera itself brings members together that can be."""
 ABSENCE = 120
 """Seconds after which a unit that has not spoken is more than late."""
-ROUND_SECONDS = 60
 PEBBLE = "http://{host}:{port}/v1/health?names=online"
 STATUS_SQL = (
     "SHOW STATUS WHERE Variable_name IN"
@@ -69,11 +66,7 @@ def reports(context: Context) -> dict[str, Report]:
     if relation is not None:
         bags = {unit.name: relation.data[unit] for unit in relation.units}
     bags[context.unit] = context.peer_unit
-    asked = context.peer_app.get(ROUND)
-    return {
-        name: Report(bag.get(CLUSTER, ""), bag.get(POSITION, "") if bag.get(ROUND) == asked else "")
-        for name, bag in bags.items()
-    }
+    return {name: Report(bag.get(CLUSTER, ""), bag.get(POSITION, "")) for name, bag in bags.items()}
 
 
 def gate(context: Context) -> Outcome:
@@ -91,10 +84,7 @@ def gate(context: Context) -> Outcome:
     now = context.effects.now()
     since = context.peer_unit.get(SINCE) or f"{now:.0f}"
     if context.acting:
-        if context.leader:
-            context.put_peer_app(**{ROUND: f"{now // ROUND_SECONDS:.0f}"})
-        asked = context.peer_app.get(ROUND)
-        context.put_peer_unit(**{POSITION: position, SINCE: since, ROUND: asked})
+        context.put_peer_unit(**{POSITION: position, SINCE: since})
     if not (context.peer_unit.get(CLUSTER) or context.peer_app.get(CLUSTER)):
         # The first unit is about to make one.
         return Ready()
@@ -107,13 +97,11 @@ def note(context: Context) -> None:
     cluster = bag.get(CLUSTER, "")
     if not cluster or bag.get(POSITION):
         cluster = _saved(context.container(accounts.CONTAINER)) or cluster
-        context.put_peer_unit(
-            **{CLUSTER: cluster or None, POSITION: None, SINCE: None, ROUND: None, HELD: None}
-        )
+        context.put_peer_unit(**{CLUSTER: cluster or None, POSITION: None, SINCE: None, HELD: None})
     if context.leader and cluster and context.peer_app.get(CLUSTER) != cluster:
         context.put_peer_app(**{CLUSTER: cluster})
-    if context.leader and context.peer_app.get(ROUND):
-        context.put_peer_app(**{TICKET: None, ROUND: None})
+    if context.leader and context.peer_app.get(TICKET):
+        context.put_peer_app(**{TICKET: None})
 
 
 def begin(context: Context, *, confirmed: bool) -> None:
@@ -173,7 +161,10 @@ def _decide(context: Context, container: ops.Container, waited: float) -> Outcom
 
 
 def _hold(context: Context, container: ops.Container, ticket: str) -> None:
-    """Keep the server from running: servers without data can form a cluster that has none, and go on so for ever."""
+    """Keep the server from running, and confirm it: what this unit said was true after the ticket, too.
+
+    Servers without data could form a cluster that has none, and go on so for ever.
+    """
     if _read(container, galera.HELD) == ticket:
         context.put_peer_unit(**{HELD: ticket})
     elif _read(container, galera.HOLD) != ticket:

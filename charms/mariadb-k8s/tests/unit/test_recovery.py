@@ -49,9 +49,8 @@ def down(
         server, check_infos={*infos, failing}, execs={*server.execs, space}
     )
     peers = state.get_relations("peers")[0]
-    asked = f"{NOW.timestamp() // recovery.ROUND_SECONDS:.0f}"
     bags = {
-        n: {"cluster": A, recovery.ROUND: asked, "position": text} if text else {"cluster": A}
+        n: {"cluster": A, "position": text} if text else {"cluster": A}
         for n, text in others.items()
     }
     state = replace_relation(
@@ -63,7 +62,7 @@ def down(
             "position": position,
             "position-since": str(NOW.timestamp() - waited),
         },
-        local_app_data={**peers.local_app_data, "cluster": A, recovery.ROUND: asked},
+        local_app_data={**peers.local_app_data, "cluster": A},
         peers_data=bags,
     )
     return dataclasses.replace(
@@ -148,16 +147,15 @@ def test_only_the_unit_that_the_leader_named_for_this_very_state_begins(
         assert not (tmp_path / "run/mysqld/bootstrap").exists()
 
 
-def test_what_was_said_before_the_leader_asked_does_not_count(
+def test_without_the_word_of_every_other_unit_nobody_begins(
     alone: Ctx, make_state: MakeState, tmp_path: Path, server: FakeServer
 ):
     state = down(alone, make_state(), tmp_path, f"{A} 9", {1: f"{A} 8", 2: f"{A} 9"})
+    state = held(alone.run(alone.on.update_status(), state))
     (peers,) = (r for r in state.relations if isinstance(r, testing.PeerRelation))
-    old = {n: dict(bag) for n, bag in peers.peers_data.items()}
-    old[2][recovery.ROUND] = "1"
-    state = replace_relation(state, peers, peers_data=old)
-    out = alone.run(alone.on.update_status(), state)
-    assert "mariadb-k8s/2 has not said what it has" in out.unit_status.message
+    bags = {n: dict(bag) for n, bag in peers.peers_data.items()}
+    bags[2][recovery.HELD] = "of an earlier ticket"
+    alone.run(alone.on.update_status(), replace_relation(state, peers, peers_data=bags))
     assert not (tmp_path / "run/mysqld/bootstrap").exists()
 
 
@@ -254,7 +252,7 @@ def test_serving_again_takes_back_what_was_said(
         state,
         peers,
         local_unit_data={**peers.local_unit_data, **said},
-        local_app_data={"bootstrap": "x", recovery.ROUND: "1"},
+        local_app_data={"bootstrap": "x"},
     )
     out = ctx.run(ctx.on.update_status(), state).get_relations("peers")[0]
     assert recovery.POSITION not in out.local_unit_data
