@@ -179,6 +179,7 @@ class Cloud:
         self.context = testing.Context(EchoCharm, meta=META, actions=ACTIONS)
         self.ran: list[str] = []
         self.codes: dict[str, tuple[int, str]] = {}
+        self.leaves = ""
         monkeypatch.setattr(EchoCharm, "effects", quiet_effects(database=self.database))
 
         def start(container: ops.Container, *names: str) -> None:
@@ -192,6 +193,7 @@ class Cloud:
             command = container.get_plan().services[name].command
             self.ran.append(command.rpartition("echo-")[2])
             code, words = self.codes.get(name, (0, ""))
+            self.database.script(self.leaves)
             if code == 0 and "manage" in command:
                 self.set_heads("h2")
             container.push(f"{program.FOLDER}/{name}.log", words)
@@ -249,6 +251,26 @@ def test_an_empty_database_is_made_in_one_go(cloud: Cloud) -> None:
     assert cloud.record == DONE
     assert out.unit_status == testing.ActiveStatus()
     assert said(out) == "2026.1"
+
+
+def test_what_a_creation_left_that_failed_is_not_in_the_way_of_the_next(cloud: Cloud) -> None:
+    cloud.database.script("DROP TABLE alembic_version")
+    cloud.codes["migrate-echo"] = (1, "OperationalError: (2013, 'Lost connection')")
+    cloud.leaves = "CREATE TABLE alembic_version (version_num TEXT); CREATE TABLE half (id INT)"
+    out = cloud.run(cloud.state("2026.1"))
+    assert "Lost connection" in out.unit_status.message
+    assert schemas.tables(cloud.database) == []
+    cloud.codes.clear()
+    cloud.leaves = "CREATE TABLE alembic_version (version_num TEXT)"
+    assert cloud.run(out).unit_status == testing.ActiveStatus()
+    assert cloud.record == DONE
+
+
+def test_tables_that_were_there_before_are_never_removed(cloud: Cloud) -> None:
+    cloud.database.script("CREATE TABLE precious (id INT)")
+    cloud.codes["migrate-echo"] = (1, "OperationalError")
+    cloud.run(cloud.state("2026.1"))
+    assert "precious" in schemas.tables(cloud.database)
 
 
 def test_the_first_unit_checks_and_expands_before_it_serves(cloud: Cloud) -> None:

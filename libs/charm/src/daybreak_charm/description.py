@@ -231,6 +231,7 @@ class Schema:
         environment: Added to their environment.
         container: Where they run; None is the charm's first.
         table: Table that holds the applied heads.
+        further: Other databases that `prepare` and `command` fill.
         prepare: What an empty database needs before `command`, safe to repeat; only the heads say
             whether all of it is done.
     """
@@ -243,6 +244,7 @@ class Schema:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     container: str | None = None
     table: str = "alembic_version"
+    further: "tuple[DatabaseAddress, ...]" = ()
     prepare: "tuple[Step, ...]" = ()
 
 

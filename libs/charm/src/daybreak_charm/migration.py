@@ -61,7 +61,7 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
         # Another unit may have finished between the first look and the lease.
         decision = _look(context, connection, schema, layout)
         if isinstance(decision, Create):
-            record = Record(layout.release, layout.release)
+            record = _creation(context, connection, schema, layout)
         elif isinstance(decision, Expand):
             record = decision.begins
         else:
@@ -74,15 +74,54 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
     if isinstance(trouble, Waiting) and trouble.waker != "retry":
         return trouble
     with context.effects.connect(schema.connect) as connection:
-        if trouble is None and isinstance(decision, Create):
-            found = schemas.heads(connection, schema.table)
-            if schemas.compare(found, schema, layout) != "equal":
-                trouble = Waiting("the migration did not reach the image's schema", "retry")
+        if isinstance(decision, Create):
+            trouble = _created(context, connection, schema, layout, record, lease, trouble)
         elif trouble is None:
             rolling = Record(record.running, record.target, "roll")
             _write(context, connection, schema, rolling, lease)
         schemas.release(connection, schema.project, lease)
     return trouble or Ready()
+
+
+def _created(
+    context: "Context",
+    connection: "Connection",
+    schema: "Schema",
+    layout: "Layout",
+    record: Record,
+    lease: Lease,
+    trouble: Outcome | None,
+) -> Outcome | None:
+    """End a creation: note that it is done, or take away what one has left that failed half-way."""
+    if trouble is None:
+        found = schemas.heads(connection, schema.table)
+        if schemas.compare(found, schema, layout) != "equal":
+            return Waiting("the migration did not reach the image's schema", "retry")
+        _write(context, connection, schema, Record(record.running, record.target), lease)
+    elif record.phase == "create":
+        # MariaDB takes back no half of a migration, and the next try would stumble over it. All of it is
+        # the creation's own.
+        schemas.renew(connection, schema.project, lease)
+        schemas.clear(connection)
+        for address in schema.further:
+            with context.effects.connect(address) as other:
+                schemas.clear(other)
+        logger.info("the half-made schema was removed")
+    return trouble
+
+
+def _creation(
+    context: "Context", connection: "Connection", schema: "Schema", layout: "Layout"
+) -> Record:
+    """The record of a schema that is made: in the phase `create` when every database was empty before."""
+    known = context.memo.get(_RECORD)
+    if isinstance(known, Record):
+        return known
+    empty = not schemas.tables(connection)
+    for address in schema.further:
+        with context.effects.connect(address) as other:
+            empty = empty and not schemas.tables(other)
+    return Record(layout.release, layout.release, "create" if empty else "")
 
 
 def finish(context: "Context", schema: "Schema", place: str) -> Outcome:

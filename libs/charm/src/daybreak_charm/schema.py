@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daybreak_charm.description import Schema
     from daybreak_charm.layout import Layout
 
+_OWN = "daybreak_"
 LEASE_SECONDS = 600
 """Several times as long as the pause after which a holder renews it (`program.AGAIN`)."""
 
@@ -80,6 +81,19 @@ def heads(connection: Connection, table: str) -> frozenset[str]:
         )
     except NoSuchTableError:
         return frozenset()
+
+
+def tables(connection: Connection) -> list[str]:
+    """Tables of the database, without the library's own."""
+    names = (str(row[0]) for row in connection.query("SHOW TABLES"))
+    return sorted(name for name in names if not name.startswith(_OWN))
+
+
+def clear(connection: Connection) -> None:
+    """Remove every table but the library's own. Only for a database that was empty when its creation began."""
+    connection.execute("SET FOREIGN_KEY_CHECKS = 0")
+    for name in tables(connection):
+        connection.execute(f"DROP TABLE `{name}`")
 
 
 def compare(found: Set[str], schema: "Schema", layout: "Layout") -> SchemaState:

@@ -251,7 +251,12 @@ class SqliteDatabase:
 
     @staticmethod
     def _translate(sql: str) -> str:
-        return sql.replace("%s", "?").replace("INSERT IGNORE", "INSERT OR IGNORE")
+        spoken = {
+            "SHOW TABLES": "SELECT name FROM sqlite_master WHERE type = 'table'",
+            "SET FOREIGN_KEY_CHECKS = 0": "PRAGMA foreign_keys = OFF",
+        }
+        sql = sql.replace("%s", "?").replace("INSERT IGNORE", "INSERT OR IGNORE")
+        return spoken.get(sql, sql)
 
     def __del__(self) -> None:
         self._raw.close()

@@ -46,7 +46,8 @@ class Record:
     Attributes:
         running: Release whose upgrade was finished last; empty when it is not known.
         target: Release that is gone to; the same as `running` when no upgrade was begun.
-        phase: Phase that has begun: `expand`, `roll`, `contract`; empty when none.
+        phase: Phase that has begun: `create` (of a database that was empty), `expand`, `roll`, `contract`;
+            empty when none.
     """
 
     running: str

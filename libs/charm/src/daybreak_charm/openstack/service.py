@@ -5,7 +5,7 @@ to the description with `dataclasses.replace`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -411,9 +411,12 @@ def _worker(service: Service, inputs: Inputs, worker: Worker) -> Process:
 
 def schema(service: Service, inputs: Inputs) -> Schema:
     """How its schema is brought to the image's release."""
+    main, *others = (database_address(inputs.databases[name]) for name in service.databases)
+    extra = (replace(main, database=name) for name in service.extra_databases)
     return Schema(
         project=service.project,
-        connect=database_address(inputs.databases[next(iter(service.databases))]),
+        connect=main,
+        further=(*others, *extra),
         prepare=service.prepare,
         command=service.sync,
         upgrade=service.upgrade,
