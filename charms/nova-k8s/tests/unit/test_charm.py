@@ -68,7 +68,7 @@ def test_every_process_has_a_reply_queue_of_its_own(cloud: NovaCloud, running: t
 def test_a_scheduler_is_online_when_it_has_a_connection_to_the_queue(running: testing.State):
     check = running.get_container("nova").plan.checks["nova-scheduler-online"]
     command = (check.exec or {}).get("command", "")
-    assert command.endswith("connected.py nova /opt/openstack/bin/nova-scheduler 5671")
+    assert command.endswith("connected.py nova nova-scheduler 5671")
 
 
 def test_options(cloud: NovaCloud, running: testing.State) -> None:

@@ -1,6 +1,6 @@
 """Exits with 0 when a program has a connection to one of some TCP ports, with 1 when it has none.
 
-usage: connected.py USER PROGRAM PORT...   PROGRAM is a word of its command line, such as its path
+usage: connected.py USER PROGRAM PORT...   PROGRAM is its name, which its processes have in their titles, too
 
 It becomes the program's user first: root without CAP_SYS_PTRACE may not look at others' descriptors.
 """
@@ -26,14 +26,14 @@ def sockets(ports: set[int]) -> set[str]:
 
 
 def processes(program: str) -> Iterator[str]:
-    """Numbers of the processes that have this word on their command line, this one left out."""
+    """Numbers of the processes that have this name on their command line, this one left out."""
     for number in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{number}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
+                title = file.read()
         except OSError:
             continue
-        if program.encode() in words and int(number) != os.getpid():
+        if program.encode() in title and int(number) != os.getpid():
             yield number
 
 

@@ -389,7 +389,7 @@ def _worker(service: Service, inputs: Inputs, worker: Worker) -> Process:
     if checks is None:
         python = inputs.layout.program("python")
         ports = inputs.messaging.port if inputs.messaging else 0
-        command = f"{python} -SE {service.folder}/connected.py {user} {program} {ports}"
+        command = f"{python} -SE {service.folder}/connected.py {user} {worker.name} {ports}"
         checks = (
             Check(
                 f"{worker.name}-online", command=command, level="ready", period="10s", timeout="5s"
