@@ -15,6 +15,8 @@ from pathlib import Path
 from .spec import ImageError
 
 KEY_LABEL = "daybreak.key"
+LISTINGS = 5
+"""How often podman is asked for its images while another process removes some."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,20 @@ class Store:
         command = ["podman", "rmi", image_id]
         subprocess.run(command, env=dict(self.env), capture_output=True, check=False)
 
+    def _images(self) -> str:
+        """List the images; podman fails when one goes while it looks at them, so it is asked again."""
+        command = ["podman", "images", "--format", "json"]
+        for _ in range(LISTINGS - 1):
+            try:
+                return self.run(command)
+            except ImageError as error:
+                if "image not known" not in str(error):
+                    raise
+        return self.run(command)
+
     def keys(self) -> dict[str, str]:
         """Return reference -> content key of every image that a builder made."""
-        listed = json.loads(self.run(["podman", "images", "--format", "json"]) or "[]")
+        listed = json.loads(self._images() or "[]")
         return {
             name: image["Labels"][KEY_LABEL]
             for image in listed
