@@ -131,6 +131,10 @@ def copy_checkout(target: Path) -> None:
         if source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
+    for folder in (target / "charms").iterdir():
+        # a charm that is only begun is no member of the workspace yet
+        if not (folder / "pyproject.toml").exists():
+            shutil.rmtree(folder)
 
 
 def key(name: str) -> str:
