@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 IN_HOOK = 20.0
 """Seconds that the hook itself follows a program: an ordinary one is over in 3 to 10."""
 STEP = 0.2
+LOOK = "5s"
+"""Between two looks at a program that takes long. Each starts three programs, and one that is not answered in its
+time on a busy machine would be two events of nothing."""
 AGAIN = 200.0
 """Seconds after which a program that still runs wakes the loop, which renews what it holds for it."""
 PAUSE = 8.0
@@ -102,7 +105,8 @@ def run(
             context.effects.sleep(STEP)
             waited += STEP
     if ended is None:
-        return Waiting(doing, Waiter(program.name, command=_over(context, container, program.name)))
+        over = _over(context, container, program.name)
+        return Waiting(doing, Waiter(program.name, command=over, period=LOOK))
     logger.info("%s ended with %d", program.name, ended.code)
     return ended
 
