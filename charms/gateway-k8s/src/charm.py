@@ -18,6 +18,7 @@ from daybreak_charm import (
     Ready,
     Tls,
     Waiting,
+    containers,
     urls,
 )
 from daybreak_interfaces import NotReady, certificate_transfer, ingress
@@ -113,6 +114,11 @@ def read(context: Context) -> haproxy.Inputs | Waiting | Blocked:
         routes[route.name] = haproxy.Route(
             known.request, tuple(servers[host] for host in sorted(servers))
         )
+    strangers = [name for name, route in sorted(routes.items()) if not route.servers]
+    if strangers and not containers.running(context.container(CONTAINER)).get(CONTAINER):
+        # A new unit hears of the others one by one. It would turn users away that the gateways before serve.
+        waker = f"{PUBLIC}-relation-joined"
+        return Waiting(f"no unit of {', '.join(strangers)} has joined yet", waker)
     return haproxy.Inputs(
         program=layout.program("haproxy") if layout else "/usr/sbin/haproxy",
         version=layout.version if layout else "",

@@ -226,6 +226,22 @@ def test_a_request_that_would_break_the_configuration_is_not_routed(
     assert "    server " not in edge.config
 
 
+def test_a_new_gateway_waits_until_it_knows_a_unit_of_each_route(edge: Edge) -> None:
+    known = application()
+    alone = dataclasses.replace(known, remote_units_data={})
+    out = edge.run(edge.state(alone))
+    message = "no unit of openstack-keystone has joined yet"
+    assert out.unit_status == testing.WaitingStatus(message)
+    assert "gateway" not in out.get_container("gateway").plan.services
+    others = {r for r in out.relations if r.id != alone.id}
+    joined = edge.run(dataclasses.replace(out, relations={*others, known}))
+    assert joined.unit_status == testing.ActiveStatus()
+    # One that runs goes on, and follows its other routes.
+    gone = edge.run(dataclasses.replace(joined, relations={*others, alone}))
+    assert gone.unit_status == testing.ActiveStatus()
+    assert "    server " not in edge.config
+
+
 def test_gateways_share_what_a_unit_can_work_on() -> None:
     names = [f"a-{number}.a-endpoints.m.svc.cluster.local" for number in (0, 1)]
     servers = [ingress.Server(names[0], concurrency=9), ingress.Server(names[1])]
