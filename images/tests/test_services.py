@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,16 @@ class Service:
         applications: Modules with an `application` that uwsgi loads; Keystone's wants keys, and runs in every bundle.
         file: Name of its configuration file.
         text: What stands in it; `{etc}` is the folder of the files that the project ships.
+        shipped: Files of that folder that stand beside it.
+        environment: Variables.
     """
 
     schemas: dict[str, tuple[str, str]]
     applications: tuple[str, ...]
     file: str
     text: str = ""
-    shipped: tuple[str, ...] = field(default=())
+    shipped: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
 
 
 SERVICES = {
@@ -61,8 +64,9 @@ SERVICES = {
         {"neutron": ("database", "neutron-db-manage upgrade heads")},
         ("neutron.wsgi.api",),
         "neutron.conf",
-        "[DEFAULT]\ncore_plugin = ml2\n[ml2]\nmechanism_drivers = logger\n",
+        "[DEFAULT]\ncore_plugin = ml2\n[ml2]\nmechanism_drivers = openvswitch\n",
         shipped=("api-paste.ini",),
+        environment=("OS_NEUTRON_CONFIG_FILES=neutron.conf",),
     ),
     "cinder": Service(
         {"cinder": ("database", "cinder-manage db sync")},
@@ -122,11 +126,12 @@ def test_a_new_database_has_the_heads_of_the_layout_and_the_application_starts(
         for schema, (section, _) in known.schemas.items()
     }
     options = [*near, f"--volume={tmp_path}:/etc/{service.name}:ro", f"--user={layout['user']}"]
-    options += ["--env=OS_DEFAULT__TRANSPORT_URL=kombu+memory://"]
-    options += [
-        f"--env=OS_{section.upper()}__CONNECTION=mysql+pymysql://root@127.0.0.1/{name}"
+    environment = ["OS_DEFAULT__TRANSPORT_URL=kombu+memory://", *known.environment]
+    environment += [
+        f"OS_{section.upper()}__CONNECTION=mysql+pymysql://root@127.0.0.1/{name}"
         for section, name in connections.items()
     ]
+    options += [f"--env={variable}" for variable in environment]
     for schema, (section, command) in known.schemas.items():
         name = connections[section]
         admin = ["podman", "exec", database]
@@ -141,3 +146,37 @@ def test_a_new_database_has_the_heads_of_the_layout_and_the_application_starts(
         uwsgi = f"uwsgi --http-socket 127.0.0.1:8000 --module {module}:application --need-app"
         both = ["bash", "-c", f'{uwsgi} & timeout 120 python -c "$0" & wait -n', ASK]
         images.run(["podman", "run", "--rm", f"--name={name}", *options, service.reference, *both])
+
+
+# As a charm would render them, except for where the cache is.
+SETTINGS = """\
+ALLOWED_HOSTS = ["*"]
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+COMPRESS_OFFLINE = True
+OPENSTACK_KEYSTONE_URL = "https://keystone.example/v3"
+SECRET_KEY = "of the test alone"
+STATIC_ROOT = "/usr/share/horizon/static"
+WEBROOT = "/"
+"""
+LOGIN = """\
+import pathlib, re, django
+django.setup()
+from django.test import Client
+page = Client().get("/auth/login/")
+files = re.findall(r'"/static/([^"?]*)', page.content.decode())
+print(page.status_code, len(files), *(f for f in files if not pathlib.Path("/usr/share/horizon/static", f).is_file()))
+"""
+
+
+def test_horizon_shows_its_login_with_the_files_of_the_image(
+    images: store.Store, dashboard: spec.Image, tmp_path: Path
+) -> None:
+    (tmp_path / "local_settings.py").write_text(SETTINGS)
+    tmp_path.chmod(0o755)
+    options = ["--rm", "--pull=never", "--network=none", "--user=horizon"]
+    options += ["--env=DJANGO_SETTINGS_MODULE=openstack_dashboard.settings"]
+    options += [f"--volume={tmp_path}:/etc/horizon:ro", dashboard.reference]
+    said = images.run(["podman", "run", *options, "python", "-W", "ignore", "-c", LOGIN])
+    status, files, *missing = said.split()
+    assert (status, missing) == ("200", [])
+    assert int(files) > 5
