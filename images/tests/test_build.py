@@ -13,7 +13,7 @@ SOURCES = (base.Source("http://mirror.example/debian", "trixie", ("main",)),)
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A copy of the builder's data that a test can change."""
-    for name in ("containerfiles", "locks", "shared"):
+    for name in ("containerfiles", "guest", "locks", "shared"):
         shutil.copytree(spec.ROOT / name, tmp_path / name)
     shutil.copy(spec.ROOT / "images.toml", tmp_path)
     return tmp_path
@@ -63,6 +63,13 @@ def test_a_changed_step_rebuilds_only_its_image(data: Path) -> None:
     (data / "shared/nova").write_text("#!/bin/sh\n")
     missing = build.plan(spec.load(data), SOURCES, keys).missing
     assert {image.name for image, _ in missing} == {"nova"}
+
+
+def test_a_changed_file_of_the_guest_rebuilds_only_the_guest(data: Path) -> None:
+    keys = store_of(spec.load(data))
+    (data / "guest/init").write_text("#!/bin/sh\n")
+    missing = build.plan(spec.load(data), SOURCES, keys).missing
+    assert [image.name for image, _ in missing] == ["guest"]
 
 
 def test_a_new_base_rebuilds_everything(data: Path) -> None:

@@ -48,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "catalogue", help="print the option and policy catalogue of an OpenStack image"
     )
     catalogue.add_argument("names", nargs=1, metavar="NAME")
+    guest = commands.add_parser(
+        "guest",
+        help="write the disk of a small Linux that boots in seconds without KVM",
+        description="Write the disk of a small Linux for tests of a cloud, as qcow2.",
+    )
+    guest.add_argument("--output", type=Path, required=True, metavar="FILE")
+    guest.set_defaults(names=["guest"])
     options = parser.parse_args(argv)
     lock = threading.Lock()
 
@@ -64,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .layout import write
 
             write(open_store(), chosen, options.directory, say)
+        elif options.command == "guest":
+            from .guest import write_guest
+
+            write_guest(open_store(), chosen[0], options.output, say)
         elif options.command == "catalogue":
             from .catalogue import catalogue as make
 

@@ -98,6 +98,8 @@ def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
         for path in used
         if f"/build/shared/{path.name}" in text or path == lock or path.name == table.get("step")
     ]
+    if "folder" in table:
+        sources += sorted((root / table["folder"]).iterdir())
     return Image(
         name=name,
         tag=tag,
