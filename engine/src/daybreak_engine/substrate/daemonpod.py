@@ -173,7 +173,9 @@ def prepare_host_paths(pod: Mapping[str, Any], place: Place) -> None:
         if host is None or path is None:
             continue
         kind = host.get("type", "")
-        if kind == "DirectoryOrCreate":
+        if not path.is_relative_to(nodes.root(place.instance, place.node)):
+            pass  # this machine's own: nothing is made there
+        elif kind == "DirectoryOrCreate":
             path.mkdir(parents=True, exist_ok=True)
         elif kind == "FileOrCreate" and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

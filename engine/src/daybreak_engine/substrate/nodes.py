@@ -54,7 +54,7 @@ def on_machine(tree: Path, path: str) -> Path | None:
     top = path.rstrip("/") + "/"
     if top.startswith(("/proc/", "/sys/")):
         return None
-    if top.startswith(("/dev/", f"{_MODULES}/")):
+    if top.startswith("/dev/") or (top.startswith(f"{_MODULES}/") and _MODULES.exists()):
         return Path(path)
     return tree / path.lstrip("/")
 
@@ -73,6 +73,8 @@ def spec(instance: Instance, name: str, image: str) -> PodSpec:
                 mounts=(Mount(instance.pebble, "/charm/bin/pebble", read_only=True),),
                 # A group of its own, at whose top its pods see themselves.
                 namespaces={"cgroup": 0},
+                # Which devices a group may use is at most what the group above it may.
+                privileged=True,
                 uid=0,
             ),
         ),
@@ -88,7 +90,7 @@ async def prepare(
     tree = root(instance, name)
     await _unmount(tree)
     shutil.rmtree(tree / _VOLATILE, ignore_errors=True)
-    for directory in ("etc", _VOLATILE, "var/lib", "var/log"):
+    for directory in ("etc", "lib/modules", _VOLATILE, "var/lib", "var/log"):
         (tree / directory).mkdir(parents=True, exist_ok=True)
     # A mount of its own, so that what pods mount below becomes visible to the node's other pods.
     await run("mount", "--bind", str(tree), str(tree))

@@ -1,0 +1,107 @@
+"""The components of a hypervisor: libvirt and QEMU, Open vSwitch, and the agents of OVN, Nova and Neutron; pure."""
+
+from collections.abc import Mapping
+
+from objects import Component, Container
+
+OVS_PATHS = ("/run/daybreak", "/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch")
+KEPT = ("/run/daybreak", "/var/log/daybreak", "/sys/fs/cgroup")
+"""What `keep.sh` needs."""
+LIBVIRT_PATHS = (
+    *KEPT,
+    "/etc/libvirt/qemu",
+    "/etc/libvirt/secrets",
+    "/var/lib/libvirt",
+    "/run/libvirt",
+    "/var/log/libvirt",
+    "/run/openvswitch",
+    "/var/lib/nova",
+)
+SOCKET = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
+
+
+def openvswitch() -> Component:
+    """Open vSwitch: the database of the node and the switch."""
+    return Component(
+        "openvswitch",
+        "openvswitch-image",
+        (
+            Container(
+                "ovsdb-server",
+                "ovsdb.sh",
+                (*KEPT, *OVS_PATHS[1:]),
+                ("ovs-vsctl", "--timeout=4", "--no-wait", "list-br"),
+            ),
+            Container(
+                "ovs-vswitchd",
+                "vswitchd.sh",
+                (*KEPT, *OVS_PATHS[1:], "/lib/modules"),
+                (
+                    *("ovs-vsctl", "--timeout=4", "get", "Open_vSwitch", "."),
+                    "external_ids:daybreak-datapath",
+                ),
+            ),
+        ),
+        "OnDelete",
+    )
+
+
+def libvirt(files: Mapping[str, str], name: str) -> Component:
+    """libvirt, which starts servers' QEMU, and the daemon that writes their consoles.
+
+    Args:
+        files: `tls.key`, `tls.crt` and `ca.pem` of migration between nodes.
+        name: Subject of the certificate: nobody else of the same authority may command libvirt.
+    """
+    return Component(
+        "libvirt",
+        "libvirt-image",
+        (
+            Container(
+                "virtlogd",
+                "virtlogd.sh",
+                LIBVIRT_PATHS,
+                ("test", "-S", "/run/libvirt/virtlogd-sock"),
+            ),
+            Container(
+                "libvirtd",
+                "libvirtd.sh",
+                LIBVIRT_PATHS,
+                ("virsh", "--connect", SOCKET, "uri"),
+                period=30,
+            ),
+        ),
+        "OnDelete",
+        {**files, "qemu.conf": QEMU, "libvirtd.conf": LIBVIRTD.replace("@NAME@", name)},
+    )
+
+
+QEMU = """\
+# namespaces: volumes that are mounted later must be seen by servers that run already.
+namespaces = []
+user = "libvirt-qemu"
+group = "+@GROUP@"
+dynamic_ownership = 1
+remember_owner = 0
+security_driver = "none"
+stdio_handler = "logd"
+default_tls_x509_cert_dir = "/run/libvirt/tls"
+default_tls_x509_verify = 1
+"""
+
+LIBVIRTD = """\
+unix_sock_dir = "/run/libvirt"
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+listen_tls = 1
+listen_tcp = 0
+tls_port = "16514"
+key_file = "/run/libvirt/tls/server-key.pem"
+cert_file = "/run/libvirt/tls/server-cert.pem"
+ca_file = "/run/libvirt/tls/ca-cert.pem"
+tls_allowed_dn_list = ["*CN=@NAME@*"]
+log_filters = "3:remote 3:rpc 2:qemu"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+"""

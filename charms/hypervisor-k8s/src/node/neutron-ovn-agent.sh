@@ -1,0 +1,7 @@
+#!/bin/sh
+# Neutron's agent of this node: gives servers their metadata.
+set -eu
+. /etc/daybreak/settings
+install -d /var/lib/neutron/lock /etc/neutron
+printf '[DEFAULT]\nhost = %s\n' "$NODE" > /etc/neutron/node.conf
+exec "$BIN/neutron-ovn-agent" --config-file /etc/daybreak/neutron.conf --config-file /etc/neutron/node.conf

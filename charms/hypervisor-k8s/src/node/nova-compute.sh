@@ -1,0 +1,16 @@
+#!/bin/sh
+# Nova's agent of this node. Servers are libvirt's and go on without it.
+set -eu
+. /etc/daybreak/settings
+until [ -s /run/daybreak/virt-type ]; do sleep 0.5; done
+type=$VIRT_TYPE
+[ "$type" != auto ] || type=$(cat /run/daybreak/virt-type)
+mode=$CPU_MODE
+if [ -z "$mode" ]; then
+    mode=none
+    [ "$type" = qemu ] || mode=host-model
+fi
+install -d -o nova -g nova /var/lib/nova/instances /var/lib/nova/mnt /var/lib/nova/tmp /etc/nova
+printf '[DEFAULT]\nhost = %s\nmy_ip = %s\n[libvirt]\nvirt_type = %s\ncpu_mode = %s\n' \
+    "$NODE" "$ADDRESS" "$type" "$mode" > /etc/nova/node.conf
+exec "$BIN/nova-compute" --config-file /etc/daybreak/nova.conf --config-file /etc/nova/node.conf

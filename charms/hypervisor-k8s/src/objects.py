@@ -1,0 +1,291 @@
+"""Kubernetes objects of the hypervisor: which programs run on each node, and what of the node they get; pure.
+
+What servers and their network hang on (libvirt, Open vSwitch) is apart from the agents, and replaced by hand alone.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Object = dict[str, Any]
+
+PROGRAMS = "/opt/daybreak"
+FILES = "/etc/daybreak"
+HASH = "daybreak/hash"
+"""Annotation of an object: of what it was applied as; of a pod: of the files that it was started with."""
+STATE = "/var/lib/daybreak-hypervisor"
+RUN = "/run/daybreak-hypervisor"
+LOGS = "/var/log/daybreak-hypervisor"
+SCRIPTS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in sorted((Path(__file__).parent / "node").iterdir())
+}
+"""Programs that run on nodes, in whatever image."""
+
+
+@dataclass(frozen=True)
+class HostPath:
+    """A folder of the node.
+
+    Attributes:
+        path: On the node.
+        shared: Whether what is mounted below is seen by all, containers and node alike.
+        made: Whether it is made when it is missing.
+    """
+
+    path: str
+    shared: bool = False
+    made: bool = True
+
+
+HOST_PATHS: Mapping[str, HostPath] = {
+    # Records of the daemons that outlive their containers, and what was found out of the node since its start.
+    "/run/daybreak": HostPath(f"{RUN}/state"),
+    "/var/log/daybreak": HostPath(f"{LOGS}/daemons"),
+    "/etc/openvswitch": HostPath(f"{STATE}/openvswitch"),
+    "/run/openvswitch": HostPath(f"{RUN}/openvswitch"),
+    "/var/log/openvswitch": HostPath(f"{LOGS}/openvswitch"),
+    "/run/ovn": HostPath(f"{RUN}/ovn"),
+    "/etc/libvirt/qemu": HostPath(f"{STATE}/libvirt/domains"),
+    "/etc/libvirt/secrets": HostPath(f"{STATE}/libvirt/secrets"),
+    "/var/lib/libvirt": HostPath(f"{STATE}/libvirt/lib"),
+    "/run/libvirt": HostPath(f"{RUN}/libvirt"),
+    "/var/log/libvirt": HostPath(f"{LOGS}/libvirt"),
+    # Servers' disks; volumes are mounted below by nova-compute, for QEMU.
+    "/var/lib/nova": HostPath(f"{STATE}/nova", shared=True),
+    "/var/lib/neutron": HostPath(f"{STATE}/neutron"),
+    "/run/netns": HostPath(f"{RUN}/netns", shared=True),
+    "/sys/fs/cgroup": HostPath("/sys/fs/cgroup", made=False),
+    "/lib/modules": HostPath("/lib/modules", made=False),
+}
+"""What containers may see of their node, by the path at which they see it."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a component; all run as root with all rights, because they manage the node.
+
+    Attributes:
+        name: Its name.
+        script: What it runs, one of `SCRIPTS`.
+        paths: What it sees of the node.
+        ready: Command that exits with 0 when it does its work.
+        period: Seconds between two of these.
+    """
+
+    name: str
+    script: str
+    paths: tuple[str, ...]
+    ready: tuple[str, ...]
+    period: int = 10
+
+
+@dataclass(frozen=True)
+class Component:
+    """A DaemonSet.
+
+    Attributes:
+        name: Its name behind that of the application.
+        image: Name of the resource with its image.
+        containers: Its containers.
+        update: `OnDelete` for what nobody replaces without a decision; a `RollingUpdate` replaces the pods one node
+            after the other when image, description or files change.
+        files: Files of `FILES`; secrets among them.
+    """
+
+    name: str
+    image: str
+    containers: tuple[Container, ...]
+    update: Literal["OnDelete", "RollingUpdate"]
+    files: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose objects they are.
+
+    Attributes:
+        app: Name of the application.
+        model: Its namespace.
+        selector: Labels of the nodes that it runs on.
+    """
+
+    app: str
+    model: str
+    selector: Mapping[str, str]
+
+
+def digest(value: object) -> str:
+    """Return a hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamped(item: Object) -> Object:
+    """Return an object that says what it was applied as."""
+    annotations = {**item["metadata"].get("annotations", {}), HASH: digest(item)}
+    return {**item, "metadata": {**item["metadata"], "annotations": annotations}}
+
+
+def _named(owner: Owner, name: str) -> Object:
+    labels = {
+        "app.kubernetes.io/name": f"{owner.app}-{name}",
+        "app.kubernetes.io/part-of": owner.app,
+    }
+    return {"name": f"{owner.app}-{name}", "namespace": owner.model, "labels": labels}
+
+
+def programs(owner: Owner) -> Object:
+    """Return the ConfigMap with the programs of all components."""
+    return _stamped(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": _named(owner, "programs"),
+            "data": dict(SCRIPTS),
+        }
+    )
+
+
+def secret(owner: Owner, component: Component) -> Object:
+    """Return the Secret with the files of a component."""
+    data = {
+        name: base64.b64encode(text.encode()).decode() for name, text in component.files.items()
+    }
+    return _stamped(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": _named(owner, component.name),
+            "type": "Opaque",
+            "data": data,
+        }
+    )
+
+
+def daemonset(owner: Owner, component: Component, image: str) -> Object:
+    """Return the DaemonSet of a component.
+
+    Args:
+        owner: Whose.
+        component: What.
+        image: Reference of its image.
+    """
+    metadata = _named(owner, component.name)
+    labels = {"app.kubernetes.io/name": metadata["name"]}
+    paths = sorted({path for item in component.containers for path in item.paths})
+    template: Object = {
+        "metadata": {"labels": {**metadata["labels"]}},
+        "spec": {
+            "hostNetwork": True,
+            "hostPID": True,
+            "hostIPC": True,
+            "dnsPolicy": "ClusterFirstWithHostNet",
+            "nodeSelector": dict(owner.selector),
+            # A node that is cordoned or under pressure keeps its hypervisor.
+            "tolerations": [{"operator": "Exists"}],
+            "priorityClassName": "system-node-critical",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 30,
+            "containers": [_container(item, image) for item in component.containers],
+            "volumes": [
+                _volume(
+                    "programs", configMap={"name": f"{owner.app}-programs", "defaultMode": 0o555}
+                ),
+                _volume("files", secret={"secretName": metadata["name"], "defaultMode": 0o400}),
+                *(_volume(_slug(path), hostPath=_host_path(path)) for path in paths),
+            ],
+        },
+    }
+    if component.update == "RollingUpdate":
+        # These read their files once: other files are other pods.
+        restarted = digest([dict(component.files), SCRIPTS])
+        template["metadata"]["annotations"] = {HASH: restarted}
+    return _stamped(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": metadata,
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "updateStrategy": {"type": component.update},
+                "template": template,
+            },
+        }
+    )
+
+
+def _container(item: Container, image: str) -> Object:
+    probe = {"exec": {"command": list(item.ready)}, "timeoutSeconds": 10}
+    return {
+        "name": item.name,
+        "image": image,
+        "command": [f"{PROGRAMS}/{item.script}"],
+        "securityContext": {"privileged": True, "runAsUser": 0},
+        "env": [
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+        ],
+        "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 150},
+        "readinessProbe": {**probe, "periodSeconds": item.period},
+        "volumeMounts": [
+            {"name": "programs", "mountPath": PROGRAMS, "readOnly": True},
+            {"name": "files", "mountPath": FILES, "readOnly": True},
+            *(
+                {
+                    "name": _slug(path),
+                    "mountPath": path,
+                    "mountPropagation": "Bidirectional"
+                    if HOST_PATHS[path].shared
+                    else "HostToContainer",
+                }
+                for path in item.paths
+            ),
+        ],
+    }
+
+
+def _volume(name: str, **source: object) -> Object:
+    return {"name": name, **source}
+
+
+def _host_path(path: str) -> Object:
+    place = HOST_PATHS[path]
+    return {"path": place.path, "type": "DirectoryOrCreate" if place.made else "Directory"}
+
+
+def _slug(path: str) -> str:
+    return path.strip("/").replace("/", "-")
+
+
+# --- what they say ----------------------------------------------------------------------------
+
+
+def is_applied(present: Object, wanted: Object) -> bool:
+    """Tell whether an object is there as it was wanted."""
+    annotations = present.get("metadata", {}).get("annotations") or {}
+    return annotations.get(HASH) == wanted["metadata"]["annotations"][HASH]
+
+
+def lacking(present: Object) -> str:
+    """Return what a DaemonSet still waits for; empty when all its nodes have a pod that is ready.
+
+    One that is replaced by hand alone is content with pods of an older description.
+    """
+    status, spec = present.get("status") or {}, present["spec"]
+    wanted = int(status.get("desiredNumberScheduled", 0))
+    ready = int(status.get("numberReady", 0))
+    seen = int(status.get("observedGeneration", 0))
+    if seen < int(present["metadata"].get("generation", 0)):
+        return "it has not been looked at yet"
+    if not wanted:
+        return "no node has its labels"
+    if ready < wanted:
+        return f"{ready} of {wanted} nodes are ready"
+    updated = int(status.get("updatedNumberScheduled", 0))
+    if spec["updateStrategy"]["type"] == "RollingUpdate" and updated < wanted:
+        return f"{updated} of {wanted} nodes are up to date"
+    return ""
