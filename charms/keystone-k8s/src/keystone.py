@@ -19,6 +19,8 @@ CREDENTIAL = f"{CONF}/credential-keys"
 DOMAINS = f"{CONF}/domains"
 DATABASE_CA = f"{CONF}/database-ca.pem"
 APPLICATION = f"{CONF}/api.py"
+CACHE_RETRY = 5
+"""Seconds without a server of the cache before it is tried again."""
 ACTIVE_KEYS = 4
 EXPIRED_WINDOW = 172800
 
@@ -97,8 +99,10 @@ def options(inputs: Inputs) -> dict[str, dict[str, ini.Value]]:
     }
     if inputs.cache_servers:
         result["cache"] |= {
-            "backend": "dogpile.cache.pymemcache",
+            # dogpile.cache.pymemcache answers 500 while no server does; this one goes without.
+            "backend": "oslo_cache.memcache_pool",
             "memcache_servers": list(inputs.cache_servers),
+            "memcache_dead_retry": CACHE_RETRY,
         }
     if inputs.domains:
         result["identity"] = {
