@@ -1,6 +1,7 @@
 """The drain program, with real shells, processes and signals; and the times, which must fit together."""
 
 import contextlib
+import dataclasses
 import os
 import re
 import select
@@ -267,6 +268,34 @@ def test_the_health_of_an_api_follows_the_flag(tmp_path: Path) -> None:
         assert mule.communicate()[1] == b""
 
 
+def test_a_lazy_api_is_healthy_when_a_worker_has_it(tmp_path: Path) -> None:
+    # What uwsgi's own module says of workers, seen in uwsgi 2.0.28; it is there in uwsgi's mules alone.
+    (tmp_path / "uwsgi.py").write_text(
+        "import pathlib\n"
+        "def workers():\n"
+        f"    return [dict(apps=['/'] if pathlib.Path({str(tmp_path / 'has')!r}).exists() else [])]\n"
+    )
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        f"code = open({str(MULE)!r}).read().removesuffix('main()\\n'); exec(code); print(loaded())"
+    )
+
+    def loaded(**environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    assert loaded() == "True"
+    assert loaded(DAYBREAK_LAZY="yes") == "False"
+    (tmp_path / "has").touch()
+    assert loaded(DAYBREAK_LAZY="yes") == "True"
+
+
 def test_the_configuration_of_an_api() -> None:
     api = uwsgi.Api(
         name="echo",
@@ -293,3 +322,9 @@ def test_the_configuration_of_an_api() -> None:
     process = uwsgi.process(api)
     assert process.reload is None
     assert process.drain == drain.DEFAULT
+    assert "lazy-apps" not in text
+    assert "DAYBREAK_LAZY" not in text
+    lazy = uwsgi.config(dataclasses.replace(api, lazy=True))
+    assert "lazy-apps = true" in lazy
+    assert "start-time = %t" in lazy
+    assert "env = DAYBREAK_LAZY=yes" in lazy

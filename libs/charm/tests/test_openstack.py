@@ -120,13 +120,22 @@ def test_a_worker_is_online_while_it_has_a_connection(me: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = int(server.getsockname()[1])
         worker = subprocess.Popen(
-            [sys.executable, "-c", HOLD, "a-worker-of-this-test", str(port)],
+            [
+                sys.executable,
+                "-c",
+                HOLD,
+                "a-worker-of-this-test",
+                str(port),
+                "x: y (python titled -c z)",
+            ],
             stdin=subprocess.PIPE,
         )
         try:
             connection, _ = server.accept()
             assert ask(me, "a-worker-of-this-test", port) == 0
             assert ask(me, "another-worker", port) == 1
+            # Titles such as "neutron-server: maintenance worker (python PROGRAM --config-file X)".
+            assert ask(me, "titled", port) == 0
             assert ask(me, "a-worker-of-this-test", port + 1 if port < 65535 else 1) == 1
             connection.close()
         finally:

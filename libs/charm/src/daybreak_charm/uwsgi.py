@@ -33,6 +33,8 @@ class Api:
         environment: Variables of the application.
         file: Name of its file in the folder.
         static: Folders whose files uwsgi itself gives out, by path.
+        lazy: Whether each worker loads the application itself, because its connections and threads would
+            not survive a fork.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Api:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     file: str = "uwsgi.ini"
     static: Mapping[str, str] = field(default_factory=dict[str, str])
+    lazy: bool = False
 
     @property
     def path(self) -> str:
@@ -66,8 +69,8 @@ class Api:
 def config(api: Api) -> str:
     """The file of uwsgi.
 
-    The application is loaded before anything is forked, so that the health port opens when it can
-    serve.
+    Unless it is lazy, the application is loaded before anything is forked, so that the health port
+    opens when it can serve.
     """
     any_host = urls.host(api.any_address)
     entries: list[tuple[str, object]] = [
@@ -81,6 +84,8 @@ def config(api: Api) -> str:
         ("enable-threads", "true"),
         ("single-interpreter", "true"),
         ("need-app", "true"),
+        # Neutron's workers know by the second one that they are of the same start.
+        *((("lazy-apps", "true"), ("start-time", "%t")) if api.lazy else ()),
         ("thunder-lock", "true"),
         ("buffer-size", 65535),
         *(("env", f"{name}={value}") for name, value in sorted(_environment(api).items())),
@@ -106,6 +111,7 @@ def config(api: Api) -> str:
 def _environment(api: Api) -> dict[str, str]:
     return {
         **api.environment,
+        **({"DAYBREAK_LAZY": "yes"} if api.lazy else {}),
         "DAYBREAK_HEALTH": urls.host_port(api.any_address, api.health_port),
         "DAYBREAK_DRAINING": drain.flag(api.name),
     }

@@ -94,6 +94,7 @@ class Api:
         environment: Makes the variables that the application reads.
         routes: Endpoints of its relations with gateways: for services, and for users.
         suffix: What tells a second API of an application from its first, in its URLs.
+        lazy: As in `uwsgi.Api`.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Api:
     environment: Callable[[Inputs], Mapping[str, str]] = lambda _: {}
     routes: tuple[str, ...] = (needs.INTERNAL, needs.PUBLIC)
     suffix: str = ""
+    lazy: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Worker:
         arguments: Further words behind the configuration file.
         checks: Checks instead of the one for its connection to the message queue.
         environment: Its variables.
+        ports: Makes the ports of which it must have a connection to one; None is the message queue's.
+        kill_delay: Time between SIGTERM and SIGKILL.
     """
 
     name: str
@@ -125,6 +129,8 @@ class Worker:
     arguments: tuple[str, ...] = ()
     checks: tuple[Check, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    ports: Callable[[Inputs], tuple[int, ...]] | None = None
+    kill_delay: str = "20s"
 
 
 def _none(_: Inputs) -> Any:
@@ -359,6 +365,7 @@ def uwsgi_api(service: Service, inputs: Inputs, api: Api) -> uwsgi.Api:
         any_address=inputs.any_address,
         mounts=("/", inputs.urls[api.name].prefix),
         container=api.container,
+        lazy=api.lazy,
         environment={
             **api.environment(inputs),
             "DAYBREAK_APPLICATION": api.application,
@@ -388,8 +395,9 @@ def _worker(service: Service, inputs: Inputs, worker: Worker) -> Process:
     checks = worker.checks
     if checks is None:
         python = inputs.layout.program("python")
-        ports = inputs.messaging.port if inputs.messaging else 0
-        command = f"{python} -SE {service.folder}/connected.py {user} {worker.name} {ports}"
+        ports = (inputs.messaging.port,) if inputs.messaging else ()
+        words = " ".join(map(str, worker.ports(inputs) if worker.ports else ports))
+        command = f"{python} -SE {service.folder}/connected.py {user} {worker.name} {words}"
         checks = (
             Check(
                 f"{worker.name}-online", command=command, level="ready", period="10s", timeout="5s"
@@ -403,6 +411,7 @@ def _worker(service: Service, inputs: Inputs, worker: Worker) -> Process:
         group=user,
         checks=checks,
         environment=worker.environment,
+        kill_delay=worker.kill_delay,
     )
 
 
