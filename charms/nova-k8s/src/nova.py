@@ -117,7 +117,8 @@ def files(inputs: Inputs) -> list[File | Folder]:
 NOVA = Service(
     project="nova",
     apis=(
-        Api("nova-api", "nova.wsgi.osapi_compute", API_PORT, 8784, CONTAINER, wsgi),
+        # Both ask all cells when they are loaded, in threads that later requests use again.
+        Api("nova-api", "nova.wsgi.osapi_compute", API_PORT, 8784, CONTAINER, wsgi, lazy=True),
         Api(
             "nova-metadata",
             "nova.wsgi.metadata",
@@ -127,6 +128,7 @@ NOVA = Service(
             wsgi,
             routes=("ingress-metadata",),
             suffix="-metadata",
+            lazy=True,
         ),
     ),
     entries=(Entry("nova", "compute", "OpenStack Compute", "/v2.1"),),

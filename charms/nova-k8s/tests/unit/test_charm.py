@@ -57,6 +57,14 @@ def test_the_api_reads_the_releases_own_paste_file(cloud: NovaCloud, running: te
     )
 
 
+def test_its_applications_are_loaded_by_the_workers(cloud: NovaCloud, running: testing.State):
+    # Threads that Nova starts as it is loaded do not live on in a fork, and what waits for them crashes.
+    for name in ("nova-api", "nova-metadata"):
+        ini = cloud.file(f"/etc/nova/{name}.ini").read_text()
+        assert "lazy-apps = true" in ini
+        assert "env = DAYBREAK_LAZY=yes" in ini
+
+
 def test_every_process_has_a_reply_queue_of_its_own(cloud: NovaCloud, running: testing.State):
     # The name of the program names it, and uwsgi's programs would all be called uwsgi.
     ini = cloud.file("/etc/nova/nova-api.ini").read_text()
