@@ -1,7 +1,7 @@
 """How Horizon runs: its settings and its process, made from the inputs alone."""
 
 import pprint
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from daybreak_charm import File, Folder, Process, sizing, uwsgi
 from daybreak_charm.layout import Layout
@@ -9,6 +9,8 @@ from daybreak_charm.layout import Layout
 PORT = 8443
 HEALTH_PORT = 8444
 CONF = "/etc/horizon"
+STATIC = "/var/lib/horizon/static"
+"""Files for browsers as they are given out: the image's, compressed for the path that Horizon is served at."""
 APPLICATION = "openstack_dashboard.wsgi:application"
 
 
@@ -89,7 +91,7 @@ def settings(inputs: Inputs) -> dict[str, object]:
         "SESSION_COOKIE_SECURE": True,
         "SESSION_ENGINE": sessions,
         "SESSION_TIMEOUT": inputs.session_timeout,
-        "STATIC_ROOT": inputs.layout.static,
+        "STATIC_ROOT": STATIC,
         "TIME_ZONE": inputs.time_zone,
         "WEBROOT": root,
     }
@@ -99,6 +101,21 @@ def python(values: dict[str, object]) -> str:
     """A file of settings: Python whose values are literals only."""
     lines = [f"{name} = {pprint.pformat(value, width=100)}" for name, value in values.items()]
     return "\n".join(["# Made by the charm; changes are lost.", *lines, ""])
+
+
+_START = """\
+#!/bin/sh
+# Compressed files are found by a hash in which the path is, so they are made again for this one, once in the life
+# of a container; then the server takes this program's place.
+set -eu
+if [ ! -e {static}/ready ]; then
+    rm -rf {static}
+    cp -r {image} {static}
+    DJANGO_SETTINGS_MODULE=openstack_dashboard.settings {python} -W ignore -m django compress --force --verbosity 0
+    : >{static}/ready
+fi
+exec "$@"
+"""
 
 
 def api(inputs: Inputs) -> uwsgi.Api:
@@ -116,7 +133,7 @@ def api(inputs: Inputs) -> uwsgi.Api:
         size=inputs.size,
         any_address=inputs.any_address,
         mounts=(inputs.prefix,),
-        static={f"{inputs.prefix}/static": inputs.layout.static},
+        static={f"{inputs.prefix}/static": STATIC},
     )
 
 
@@ -130,6 +147,7 @@ def render(inputs: Inputs) -> list[File | Folder]:
     return [
         Folder(CONF, mode=0o750, group=group),
         own("local_settings.py", python(settings(inputs))),
+        own("start", start(inputs)),
         own("ca.pem", inputs.ca),
         own("tls.key", inputs.key),
         own("tls.crt", inputs.certificate),
@@ -137,6 +155,13 @@ def render(inputs: Inputs) -> list[File | Folder]:
     ]
 
 
+def start(inputs: Inputs) -> str:
+    """The program that makes files for browsers and becomes the server."""
+    python = inputs.layout.program("python")
+    return _START.format(static=STATIC, image=inputs.layout.static, python=python)
+
+
 def processes(inputs: Inputs) -> list[Process]:
     """The one process."""
-    return [uwsgi.process(api(inputs))]
+    server = uwsgi.process(api(inputs))
+    return [replace(server, command=f"/bin/sh {CONF}/start {server.command}")]
