@@ -133,7 +133,7 @@ def api(inputs: Inputs) -> uwsgi.Api:
         size=inputs.size,
         any_address=inputs.any_address,
         mounts=(inputs.prefix,),
-        static={f"{inputs.prefix}/static": STATIC},
+        static={"/static": STATIC},
     )
 
 

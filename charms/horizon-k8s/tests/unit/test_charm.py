@@ -85,7 +85,7 @@ def test_it_is_at_the_gateways_path(dashboard: Dashboard) -> None:
     assert found["WEBROOT"] == "/openstack-horizon-k8s/"
     assert "https://gw.example" in found["CSRF_TRUSTED_ORIGINS"]  # type: ignore[operator]
     uwsgi = (dashboard.folder / "etc/horizon/uwsgi.ini").read_text()
-    assert "static-map = /openstack-horizon-k8s/static=/var/lib/horizon/static" in uwsgi
+    assert "static-map = /static=/var/lib/horizon/static" in uwsgi
     # What was compressed for another path would not be found.
     start = (dashboard.folder / "etc/horizon/start").read_text()
     assert "cp -r /usr/share/horizon/static /var/lib/horizon/static" in start

@@ -32,7 +32,7 @@ class Api:
         container: Its container; None is the charm's first.
         environment: Variables of the application.
         file: Name of its file in the folder.
-        static: Folders whose files uwsgi itself gives out, by path.
+        static: Folders whose files uwsgi itself gives out, by path below the one it is mounted at.
         lazy: Whether each worker loads the application itself, because its connections and threads would
             not survive a fork.
     """
