@@ -59,6 +59,7 @@ start() {
             leave || exit 1
             # A container's processes are the first to go when memory is short; those of servers must not be.
             echo 0 2> /dev/null > /proc/self/oom_score_adj
+            # shellcheck disable=SC2016 # the inner shell expands it
             exec setsid sh -c '
                 record=$1
                 shift

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Nova's agent of this node. Servers are libvirt's and go on without it.
 set -eu
+# shellcheck disable=SC1091 # the charm renders it
 . /etc/daybreak/settings
 until [ -s /run/daybreak/virt-type ]; do sleep 0.5; done
 type=$VIRT_TYPE

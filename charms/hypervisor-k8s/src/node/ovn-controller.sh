@@ -2,6 +2,7 @@
 # OVN's agent of this node. Ended by a signal it leaves its chassis and all flows as they are; so does the next one, until
 # it knows what they have to be.
 set -eu
+# shellcheck disable=SC1091 # the charm renders it
 . /etc/daybreak/settings
 key=external_ids:daybreak-datapath
 until datapath=$(ovs-vsctl --timeout=4 get Open_vSwitch . "$key" 2> /dev/null); do sleep 0.5; done
@@ -35,6 +36,7 @@ done
 
 options=
 [ "$GATEWAY" = false ] || options=enable-chassis-as-gw
+# shellcheck disable=SC2153 # ENCAP is one of the settings
 ovs-vsctl set Open_vSwitch . "external_ids:system-id=$NODE" "external_ids:hostname=$NODE" \
     "external_ids:ovn-remote=\"$SOUTHBOUND\"" "external_ids:ovn-encap-type=$ENCAP" "external_ids:ovn-encap-ip=$encap" \
     external_ids:ovn-bridge=br-int "external_ids:ovn-bridge-datapath-type=$datapath" \
