@@ -28,6 +28,7 @@ from daybreak_engine.instance import CACHE_VARIABLE, ROOT_VARIABLE, Instance
 
 START_SECONDS = 30.0
 """How long the daemon may take until it answers on its socket; it makes network and model first."""
+_DNS_SECONDS = 10.0
 
 STOP_SECONDS = 20.0
 """How long daemon and supervisor may take to end."""
@@ -133,10 +134,11 @@ def start_dns(instance: Instance, command: Sequence[str]) -> None:
     left_over = _read_pid(instance.dnsmasq_pid_file)
     if left_over and _parent(left_over) != supervisor:
         _end(left_over)
+        instance.dnsmasq_pid_file.unlink(missing_ok=True)
     service = {**_QUICK, "command": shlex.join(command), "startup": "enabled"}
     path = instance.supervisor / "dns.yaml"
     path.write_text(yaml.safe_dump({"services": {"dns": service}}))
-    for words in (["add", "--combine", "dns", os.fspath(path)], ["start", "dns"]):
+    for words in (["add", "--combine", "dns", os.fspath(path)], ["start", "--no-wait", "dns"]):
         done = subprocess.run(
             [os.fspath(instance.pebble), *words],
             env={"PATH": os.defpath, "PEBBLE": os.fspath(instance.supervisor)},
@@ -149,6 +151,15 @@ def start_dns(instance: Instance, command: Sequence[str]) -> None:
                 f"the name server of instance {instance.name} does not start: {done.stderr.strip()}",
                 remedy=f"see {_log(instance)}",
             )
+    # Pebble's own word comes a second later: that is how long a service has to run to count as started.
+    deadline = time.monotonic() + _DNS_SECONDS
+    while not _read_pid(instance.dnsmasq_pid_file):
+        if time.monotonic() > deadline:
+            raise errors.EngineError(
+                f"the name server of instance {instance.name} does not start",
+                remedy=f"see {_log(instance)}",
+            )
+        time.sleep(0.01)
 
 
 _QUICK = {"override": "replace", "backoff-delay": "100ms", "backoff-limit": "5s"}
