@@ -83,7 +83,7 @@ def test_it_is_at_the_gateways_path(dashboard: Dashboard) -> None:
     assert out.unit_status == testing.ActiveStatus()
     found = dashboard.settings()
     assert found["WEBROOT"] == "/openstack-horizon-k8s/"
-    assert "https://gw.example" in found["CSRF_TRUSTED_ORIGINS"]  # type: ignore[operator]
+    assert "'https://gw.example'" in str(found["CSRF_TRUSTED_ORIGINS"])
     uwsgi = (dashboard.folder / "etc/horizon/uwsgi.ini").read_text()
     assert "static-map = /static=/var/lib/horizon/static" in uwsgi
     # What was compressed for another path would not be found.
