@@ -62,6 +62,7 @@ def test_startup_liveness_and_their_limits() -> None:
     assert probes.after_startup(probe, alive=False, now=30, timing=timing)[1]
     started, dead = probes.after_startup(probe, alive=True, now=1, timing=timing)
     assert (started.started, started.live_at, dead) == (True, 6, False)
+    assert (started.ready, started.ready_at) == (False, 2), "checks have been made once by then"
     for expected in (False, False, True):
         started, dead = probes.after_liveness(started, alive=False, now=9, timing=timing)
         assert dead is expected

@@ -164,6 +164,45 @@ def test_a_pod_gets_no_traffic_before_its_process_has_answered(world: World) -> 
     assert "disabled" in starting(again)
 
 
+@pytest.mark.parametrize(("refreshes", "period"), [(True, "5m"), (False, "500ms")])
+def test_the_check_that_keeps_a_pod_out_says_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, refreshes: bool, period: str
+) -> None:
+    """It fails in every period, and each failure is a line in a log."""
+    world.effects()
+    made = dataclasses.replace(world.module.EchoCharm.effects, look_now=lambda *_: refreshes)
+    monkeypatch.setattr(world.module.EchoCharm, "effects", made)
+    shut = world.context.run(world.context.on.upgrade_charm(), world.state())
+    assert shut.get_container("echo").plan.checks["starting"].period == period
+    assert_idempotent(world.context, world.context.on.update_status(), shut)
+
+
+def test_a_container_that_starts_again_alone_is_kept_out_too(world: World) -> None:
+    context, pebble = world.context, world.folder / "pebble"
+    pebble.mkdir()
+    folder = testing.Mount(location="/charm/container/pebble", source=pebble)
+    made = world.container()
+    made = dataclasses.replace(made, mounts={**made.mounts, "pebble": folder})
+    context.run(context.on.upgrade_charm(), world.state(containers={made}))
+    # What Pebble reads when it starts: red at once, until a hook has seen it.
+    text = (pebble / "layers/900-daybreak-starting.yaml").read_text()
+    found = ops.pebble.Layer(text)
+    assert (found.checks["starting"].period, found.checks["starting"].threshold) == ("100ms", 1)
+    info = testing.CheckInfo(
+        "starting",
+        level=ops.pebble.CheckLevel.READY,
+        threshold=1,
+        failures=9,
+        status=ops.pebble.CheckStatus.DOWN,
+    )
+    again = dataclasses.replace(
+        made, layers={"daybreak-starting": found}, check_infos=frozenset({info})
+    )
+    out = context.run(context.on.pebble_ready(again), world.state(containers={again}))
+    check = out.get_container("echo").plan.checks["starting"]
+    assert (check.period, "enabled" in starting(out)) == ("5m", True)
+
+
 def test_the_check_that_keeps_it_out_runs_no_loop(world: World) -> None:
     context = world.context
     shut = context.run(context.on.upgrade_charm(), world.state())

@@ -26,11 +26,13 @@ class Timing:
 
     Juju's values, with two exceptions. While a pod is not ready it is asked every second instead of
     every five, because somebody is waiting for it. A start is looked at every 0.2 s, for 30 s as
-    there.
+    there; but readiness is not asked sooner than there, so that the checks which Pebble finds in its
+    folder when it starts have been made once.
 
     Args:
         startup_period: Between two looks at a container that has not answered yet.
         startup_limit: A container that does not answer for that long is restarted.
+        ready_delay: From the first answer to the first question about readiness.
         ready_period: Between two questions to a ready pod.
         unready_period: Between two questions to a pod that is not ready.
         live_period: Between two questions about liveness.
@@ -40,6 +42,7 @@ class Timing:
 
     startup_period: float = 0.2
     startup_limit: float = 30.0
+    ready_delay: float = 1.0
     ready_period: float = 5.0
     unready_period: float = 1.0
     live_period: float = 5.0
@@ -57,6 +60,7 @@ class Probe:
         ready: Its last answer about readiness.
         failures: Failures of liveness in a row.
         live_at: When liveness is asked next.
+        ready_at: When readiness is asked first.
     """
 
     since: float
@@ -64,12 +68,14 @@ class Probe:
     ready: bool = False
     failures: int = 0
     live_at: float = 0.0
+    ready_at: float = 0.0
 
 
 def after_startup(probe: Probe, *, alive: bool, now: float, timing: Timing) -> tuple[Probe, bool]:
     """Return the next state of a starting container, and whether it must be restarted."""
     if alive:
-        return replace(probe, started=True, live_at=now + timing.live_period), False
+        begun = replace(probe, started=True, live_at=now + timing.live_period)
+        return replace(begun, ready_at=now + timing.ready_delay), False
     if now - probe.since >= timing.startup_limit:
         return Probe(since=now), True
     return probe, False
@@ -163,7 +169,7 @@ class Prober:
         elif now >= probe.live_at:
             alive = await self._health(name, "alive")
             probe, dead = after_liveness(probe, alive=alive, now=now, timing=self._timing)
-        if probe.started:
+        if probe.started and now >= probe.ready_at:
             probe = replace(probe, ready=await self._health(name, "ready"))
         if self._probes.get(name) is not before:
             return  # `restarted` came in between: this was the old container's answer

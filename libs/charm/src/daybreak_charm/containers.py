@@ -28,9 +28,14 @@ WAIT = "wait-"
 STARTING = "starting"
 """Check that keeps a pod out of its service addresses until its processes have answered for the first time.
 
-A Pebble whose plan has no check says that all is well.
+A Pebble whose plan has no check says that all is well. The check cannot succeed, and while it is red Pebble logs it
+once in each period: so the period is long, and the first look is asked for.
 """
 _STARTING_LAYER = "daybreak-starting"
+_QUIET, _LOUD, _FIRST = "5m", "500ms", "100ms"
+PEBBLE_FOLDER = "/charm/container/pebble"
+"""Where Pebble has its layers since Juju 3.5: a volume of the pod, which outlives the container."""
+_LAYER_FILE = f"{PEBBLE_FOLDER}/layers/900-{_STARTING_LAYER}.yaml"
 
 
 def digest(*parts: object) -> str:
@@ -349,31 +354,43 @@ def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebbl
     return True
 
 
-def hold_back(container: ops.Container) -> bool:
-    """Keep a container that is new out of traffic.
+def hold_back(container: ops.Container, effects: Effects) -> bool:
+    """Keep a container that is new out of traffic, and once more whenever it starts again.
 
     Returns:
         Whether it is kept out.
     """
     info = container.get_checks(STARTING).get(STARTING)
-    if info is not None:
-        return _active(info)
-    if any(DIGEST in service.environment for service in container.get_plan().services.values()):
+    if info is not None and not _active(info):
         return False
-    # Nobody listens there, and a refusal costs less than a program.
-    _set_starting(container, {"startup": "enabled", "tcp": {"host": "127.0.0.1", "port": 1}})
+    plan = container.get_plan()
+    if info is None and any(DIGEST in service.environment for service in plan.services.values()):
+        return False
+    if info is not None and seconds(str(plan.checks[STARTING].period)) != seconds(_FIRST):
+        return True
+    _set_starting(container, _starting("enabled", _QUIET))
+    if not effects.look_now(container, STARTING):
+        _set_starting(container, _starting("enabled", _LOUD))
+    if container.exists(PEBBLE_FOLDER):
+        # A container that ends alone is started again with an empty plan, and no hook knows that in time.
+        layer = {"checks": {STARTING: _starting("enabled", _FIRST)}}
+        container.push(_LAYER_FILE, json.dumps(layer), make_dirs=True)
     return True
 
 
 def let_in(container: ops.Container) -> None:
     """Leave it to the checks of the processes whether a container gets traffic."""
-    _set_starting(container, {"startup": "disabled", "tcp": {"host": "127.0.0.1", "port": 1}})
+    _set_starting(container, _starting("disabled", _QUIET))
     container.stop_checks(STARTING)
 
 
-def _set_starting(container: ops.Container, how: Mapping[str, Any]) -> None:
-    check: Any = {"override": "replace", "level": "ready", "threshold": 1, **how}
-    check |= {"period": "500ms", "timeout": "400ms"}
+def _starting(startup: str, period: str) -> pebble.CheckDict:
+    check: Any = {"override": "replace", "level": "ready", "threshold": 1, "startup": startup}
+    # Nobody listens there, and a refusal costs less than a program; no answer would do as well.
+    return check | {"tcp": {"host": "127.0.0.1", "port": 1}, "period": period, "timeout": "50ms"}
+
+
+def _set_starting(container: ops.Container, check: pebble.CheckDict) -> None:
     layer: pebble.LayerDict = {"checks": {STARTING: check}}
     container.add_layer(_STARTING_LAYER, layer, combine=True)
 

@@ -69,6 +69,21 @@ def settled(container: "ops.Container", name: str) -> bool:
     return not container.pebble.get_changes(pebble.ChangeState.IN_PROGRESS, name)
 
 
+def look_now(container: "ops.Container", check: str) -> bool:
+    """Have Pebble make a check at once, whatever its period.
+
+    Returns:
+        Whether Pebble can do that (since 1.20).
+    """
+    from ops import pebble
+
+    try:
+        container.exec(["/charm/bin/pebble", "check", check, "--refresh"], timeout=5).wait_output()
+    except (pebble.Error, TimeoutError):
+        return False
+    return True
+
+
 def connect(address: "DatabaseAddress") -> AbstractContextManager[Connection]:
     """Open a connection to a MySQL-protocol database.
 
@@ -98,6 +113,7 @@ class Effects:
         sleep: Waits so many seconds.
         probe: Asks a check's question once.
         settled: Whether nothing is stopping or starting a process.
+        look_now: Makes a check at once; whether that is possible.
         connect: Opens a database connection.
         kubernetes: Asks the API server of the cluster.
         owner: User and group of a listed file; None where they cannot be known.
@@ -107,6 +123,7 @@ class Effects:
     sleep: Callable[[float], None] = time.sleep
     probe: "Callable[[Check, ops.Container], bool]" = probe
     settled: "Callable[[ops.Container, str], bool]" = settled
+    look_now: "Callable[[ops.Container, str], bool]" = look_now
     connect: "Callable[[DatabaseAddress], AbstractContextManager[Connection]]" = connect
     kubernetes: Callable[..., dict[str, Any]] = kubernetes
     owner: "Callable[[ops.pebble.FileInfo], tuple[str | None, str | None]]" = lambda info: (

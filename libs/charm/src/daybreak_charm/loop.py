@@ -377,7 +377,7 @@ class DaybreakCharm(ops.CharmBase):
     def _container_gate(self, name: str) -> Outcome:
         container = self.context.container(name)
         if container.can_connect():
-            if self.context.acting and containers.hold_back(container):
+            if self.context.acting and containers.hold_back(container, self.effects):
                 self._held.add(name)
             return Ready()
         return Waiting(f"container {name} is starting", f"{name}-pebble-ready")

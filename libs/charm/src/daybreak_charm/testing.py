@@ -58,6 +58,7 @@ def quiet_effects(
         sleep=lambda _: None,
         probe=probe,
         settled=lambda _, __: settled,
+        look_now=lambda _, __: True,
         connect=connect,
         kubernetes=kubernetes or nothing_rolls,
         owner=lambda _: (None, None),
