@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
@@ -144,6 +145,20 @@ def test_checks_and_notices_become_hooks(emptied: Engine) -> None:
     emptied.wait(lambda: "main-pebble-check-failed" in emptied.hooks("a/0"))
     emptied.juju.ssh("a/0", "touch", "/up", container="main")
     emptied.wait(lambda: "main-pebble-check-recovered" in emptied.hooks("a/0"))
+
+
+def test_pod_that_nothing_keeps_goes_when_the_daemon_comes_again(emptied: Engine) -> None:
+    """What a daemon leaves that is killed between the end of a unit in the model and that of its pod."""
+    name = f"db-{emptied.name}-stray-0-main"
+    labels = {"instance": emptied.name, "unit": "stray-0", "container": "main"}
+    flags = " ".join(f"--label=daybreak.{key}={value}" for key, value in labels.items())
+    podman = f"{emptied.run('podman-env')}\npodman"
+    start = f"run --detach --name={name} {flags} --network=none --entrypoint=/bin/sleep {charm.IMAGE} 600"
+    subprocess.run(["sh", "-c", f"{podman} {start}"], check=True, capture_output=True)
+    daemon = Path(f"/run/daybreak/{emptied.name}/engine.pid")
+    os.kill(int(daemon.read_text()), signal.SIGKILL)
+    ask = f"{podman} container exists {name}"
+    emptied.wait(lambda: subprocess.run(["sh", "-c", ask], check=False).returncode == 1)
 
 
 def test_container_and_daemon_come_back_after_kill(emptied: Engine) -> None:

@@ -431,3 +431,23 @@ def test_secret_content_never_shows(cloud: Cloud, in_hook: InHook) -> None:
         assert (code, "hunter22" in out + err) == (1, False)
 
     in_hook(play)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_hook_whose_unit_is_removed_by_force_stores_nothing(cloud: Cloud, code: int) -> None:
+    cloud.deploy("p")
+    cloud.deploy("q")
+    cloud.integrate("p", "q")
+
+    def play(context: HookContext) -> int | None:
+        if (context.unit, context.operation.kind) != ("p/0", "relation-joined"):
+            return None
+        # The end of the hook would store that the unit has seen this.
+        call(context, "relation-get", "-", context.operation.remote_unit)
+        with cloud.store.transaction() as tx:
+            applications.destroy(tx, "p")
+            units.remove(tx, "p/0")
+        return code
+
+    cloud.settle(play)
+    assert [unit.name for unit in units.all_(cloud.store.read())] == ["q/0"]

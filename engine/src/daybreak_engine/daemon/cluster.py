@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from daybreak_engine import errors, resolver
 from daybreak_engine.agent.agent import Agent
-from daybreak_engine.daemon import charmstore, daemonsets, nodes, rollout, traffic
+from daybreak_engine.daemon import charmstore, daemonpod, daemonsets, nodes, rollout, traffic
 from daybreak_engine.daemon.unitpod import CHARM_IMAGE, UnitPod
 from daybreak_engine.hooktools import lifecycle
 from daybreak_engine.hooktools.server import HookToolServer
 from daybreak_engine.instance import unit_file_name
 from daybreak_engine.model import applications, leadership, log, models, statuses, units
 from daybreak_engine.substrate import pods, podspec, waiting
+from daybreak_engine.substrate.nodes import unit as node_pod
 from daybreak_engine.substrate.watch import Watcher
 
 if TYPE_CHECKING:
@@ -85,10 +86,22 @@ class Cluster:
         """Take over the containers that run and begin to work."""
         lifecycle.recover(self.store)
         self._observed = await self.pods.observe()
+        for name in sorted(self._observed.keys() - self._known(self.store.read())):
+            # An earlier daemon ended between the last of a unit in the model and the end of its pod.
+            self.spawn(self.pods.remove(name))
+            del self._observed[name]
         self._watcher.watch(self._observed)
         self.store.listen(self.wake)
         self.wake()
         self.spawn(self._work())
+
+    def _known(self, tx: Transaction) -> set[str]:
+        """Return the names of all pods that something of the model keeps."""
+        if models.find(tx) is None:
+            return set()
+        kept = {unit_file_name(unit.name) for unit in units.all_(tx)}
+        kept |= {node_pod(item["metadata"]["name"]) for item in nodes.all_(tx)}
+        return kept | {item["metadata"]["name"] for item in daemonpod.all_(tx)}
 
     async def close(self) -> None:
         """Stop working; containers go on."""
@@ -132,6 +145,10 @@ class Cluster:
         """Tell whether no pod is left."""
         return not self._unit_pods and self.daemonsets.idle()
 
+    def left(self) -> list[str]:
+        """Return the units whose pods are still there."""
+        return sorted(self._unit_pods)
+
     async def _work(self) -> None:
         while True:
             await waiting.is_set(self._changed, LEASE_RENEWAL / 2)
@@ -147,11 +164,11 @@ class Cluster:
             return
         self._give_addresses(tx)
         self._elect(tx)
-        names = {unit.name for unit in units.all_(tx)}
-        for name in sorted(names - self._unit_pods.keys()):
-            self._begin(name)
-        for name in sorted(self._unit_pods.keys() - names):
+        for name in [name for name, (keeper, _) in self._running.items() if keeper.done()]:
+            # Also when there is a unit of that name again: it is another one.
             self._forget(name)
+        for name in sorted({unit.name for unit in units.all_(tx)} - self._unit_pods.keys()):
+            self._begin(name)
         for application in applications.all_(tx):
             self._roll(tx, application)
         self._finish_removals(tx)
@@ -177,12 +194,11 @@ class Cluster:
         self._running[name] = [self.spawn(unit_pod.run()), self.spawn(agent.run())]
 
     def _forget(self, name: str) -> None:
-        """Drop a unit that is gone once its keeper has removed the pod."""
-        keeper, agent = self._running[name]
-        if keeper.done():
-            agent.cancel()
-            del self._running[name], self._unit_pods[name], self._agents[name]
-            self._observed.pop(unit_file_name(name), None)
+        """Drop a unit whose keeper has removed the pod."""
+        _, agent = self._running.pop(name)
+        agent.cancel()
+        del self._unit_pods[name], self._agents[name]
+        self._observed.pop(unit_file_name(name), None)
 
     # -- controllers
 

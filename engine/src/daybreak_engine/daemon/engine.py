@@ -33,6 +33,8 @@ T = TypeVar("T")
 API_PORT = 443
 CLOSE_SECONDS = 5.0
 """How long open requests and running hooks may delay the end of the daemon."""
+END_SECONDS = 120.0
+"""How long the pods of a model that is removed may take; twice the longest grace of one."""
 
 
 class ModelDeps:
@@ -157,7 +159,11 @@ class Engine:
                 relations.destroy(tx, relation.id)
             applications.finish_removals(tx)
             self._cluster.daemonsets.clear(tx)
-        await self._cluster.wait(self._cluster.idle)
+        if not await self._cluster.wait(self._cluster.idle, END_SECONDS):
+            raise errors.EngineError(
+                f"pods that do not end: {', '.join(self._cluster.left()) or 'of nodes'}",
+                remedy="`juju debug-log` may say why; `daybreak destroy` ends all processes of an instance",
+            )
         with store.transaction() as tx:
             models.remove(tx)
         if not keep_storage:

@@ -254,6 +254,8 @@ class UnitPod:
             await self._unwatch()
             await self._cluster.pods.stop(self.unit, fact.application.grace_period)
             await self._cluster.pods.remove(self.unit)
+        # A unit that takes this one's name at once has storage of its own.
+        self._spec = None
         with self._cluster.store.transaction() as tx:
             units.remove(tx, self.unit)
             applications.finish_removals(tx)

@@ -34,6 +34,8 @@ _BEFORE = {
     "stop": "stopping charm software",
     "remove": "cleaning up prior to charm deletion",
 }
+GONE = "the unit was removed"
+"""Error of an operation whose unit was removed by force while it ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def finish(
     seed: int = 0,
     timing: Timing = resolver.DEFAULT_TIMING,
 ) -> Outcome:
-    """Store what the process did, or that it failed.
+    """Store what the process did, or that it failed; nothing when the unit was removed meanwhile.
 
     Args:
         store: The model.
@@ -141,6 +143,8 @@ def finish(
         timing: Delays.
     """
     operation = context.operation
+    if units.find(store.read(), context.unit) is None:
+        return Outcome(GONE)
     error = "" if exit_code == 0 else f"exit status {exit_code}"
     if exit_code == 0 and not task_error and not cancelled:
         try:
@@ -171,7 +175,7 @@ def interrupted(store: Store, context: HookContext) -> None:
 
     A hook runs again; a task is aborted.
     """
-    if context.operation.is_task:
+    if context.operation.is_task and units.find(store.read(), context.unit) is not None:
         with store.transaction() as tx:
             state = resolver.failed(_state(tx, context.unit), context.operation, now=tx.now)
             units.set_state(tx, context.unit, unitstate.dump(state))

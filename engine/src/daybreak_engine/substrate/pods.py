@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .podman import Podman
 from .files import remove_tree
 from .layout import write_layout
+from .shared import Shared
 from .specs import (
     ContainerSpec,
     ContainerState,
@@ -83,6 +84,7 @@ class Pods:
     def __init__(self, podman: Podman) -> None:
         self.instance: Instance = podman.instance
         self._podman = podman
+        self._list = Shared(self._observe)
 
     async def ensure(self, spec: PodSpec) -> PodState:
         """Make the shared directory and start the containers that do not run, in parallel.
@@ -157,7 +159,14 @@ class Pods:
         remove_cgroups(self.instance)
 
     async def observe(self) -> dict[str, PodState]:
-        """Return the pods that exist, by unit (``keystone-0``), from one call of podman."""
+        """Return the pods that exist, by unit (``keystone-0``), from one call of podman.
+
+        One runs at a time, and those who wait share the next one: podman waits while somebody else has its
+        store, and every unit asks at each step.
+        """
+        return dict(await self._list())
+
+    async def _observe(self) -> dict[str, PodState]:
         result = await self._podman(
             *("ps", "--all", "--filter", f"label={INSTANCE_LABEL}={self.instance.name}"),
             *("--format", "json"),
