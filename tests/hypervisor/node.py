@@ -16,11 +16,13 @@ from typing import Any
 
 import jubilant
 
+from daybreak_charm.nodes import Component, Owner, objects
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 sys.path[:0] = [str(ROOT / "charms/hypervisor-k8s/src")]
 
-import objects  # noqa: E402  # the charm's
+import components  # noqa: E402  # the charm's
 
 # A charm that is there, for its service account; its module has a name that others have, too.
 tracer: Any = runpy.run_path(str(ROOT / "engine/tests/engine/charm.py"))
@@ -52,7 +54,8 @@ class Node:
         self.name = name
         self.state = Path("/var/lib/daybreak") / name
         self.tree = self.state / "nodes/node-0"
-        self.owner = objects.Owner("hv", "m", {"kubernetes.io/hostname": "node-0"})
+        labels = {objects.HOSTNAME: "node-0"}
+        self.owner = Owner("hv", "m", labels, components.SCRIPTS, components.HOST_PATHS)
         self._juju = jubilant.Juju(model="m", cli_binary=str(BIN / "juju"), wait_timeout=120)
         self._directory = directory
 
@@ -86,7 +89,7 @@ class Node:
         with urllib.request.urlopen(request, context=tls) as answer:
             return json.load(answer)
 
-    def apply(self, component: objects.Component, image: str) -> None:
+    def apply(self, component: Component, image: str) -> None:
         """Apply a component and wait until its pods are ready."""
         wanted = (
             objects.programs(self.owner),

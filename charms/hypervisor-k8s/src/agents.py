@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from objects import FILES, PROGRAMS, Component, Container
-
 from daybreak_charm import ini
+from daybreak_charm.nodes import Component, Container, shares
+from daybreak_charm.nodes.objects import FILES, PROGRAMS
 from daybreak_charm.openstack import options
 from daybreak_charm.openstack.service import CONNECTED
 from daybreak_interfaces import keystone, nova, ovsdb_cms, rabbitmq
@@ -267,6 +267,7 @@ def nova_compute(
                 (
                     *("/run/daybreak", "/run/libvirt", "/run/openvswitch"),
                     *("/var/lib/nova", "/var/lib/libvirt", "/lib/modules"),
+                    shares.FOLDER,
                 ),
                 _connected(folder, "nova-compute", str(cloud.messaging.port)),
             ),

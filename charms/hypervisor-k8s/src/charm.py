@@ -7,9 +7,7 @@ from pathlib import Path
 
 import agents
 import components
-import objects
 import ops
-import yaml
 
 from daybreak_charm import (
     Blocked,
@@ -17,18 +15,19 @@ from daybreak_charm import (
     DaybreakCharm,
     Description,
     Need,
+    Outcome,
     Tls,
     Waiting,
     catalogue,
     ini,
     kube,
+    nodes,
 )
+from daybreak_charm.nodes import cluster
 from daybreak_charm.openstack import needs, service
 from daybreak_interfaces import (
     NotReady,
     certificate_transfer,
-    keystone,
-    keystone_credentials,
     nova,
     ovsdb_cms,
 )
@@ -37,17 +36,11 @@ logger = logging.getLogger(__name__)
 
 CONTAINER = "nova"
 """A container of the unit with the agents' image: it says which release that is, and runs nothing."""
-CREDENTIALS = "identity-credentials"
 OVN = "ovsdb-cms"
 NOVA = "nova-service"
 NODES = "nodes"
 """Key in the application's peer databag: names and addresses of the nodes, separated by blanks."""
 CATALOGUE = Path(__file__).parent / "catalogue"
-PATHS = {
-    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps/{name}",
-    "Secret": "/api/v1/namespaces/{namespace}/secrets/{name}",
-    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}",
-}
 IMAGES = ("libvirt-image", "openvswitch-image", "nova-image", "neutron-image")
 
 
@@ -55,7 +48,7 @@ IMAGES = ("libvirt-image", "openvswitch-image", "nova-image", "neutron-image")
 class Inputs:
     """Everything that decides what runs on the nodes."""
 
-    owner: objects.Owner
+    owner: nodes.Owner
     chosen: agents.Settings
     cloud: agents.Cloud
     tls: agents.Tls
@@ -66,28 +59,6 @@ class Inputs:
 
 
 # --- relations --------------------------------------------------------------------------------
-
-
-def _ask_credentials(context: Context, relation: ops.Relation) -> None:
-    if context.leader:
-        request = keystone_credentials.Request(context.app)
-        keystone_credentials.write_request(relation.data[context.charm.app], request)
-
-
-def _credentials(context: Context, relation: ops.Relation) -> keystone.Answer | NotReady:
-    found = keystone_credentials.read_answer(context.remote_app(relation), context.secret)
-    if isinstance(found, NotReady):
-        return found
-    return keystone.Answer(
-        found.internal_url,
-        found.public_url,
-        found.username,
-        found.password,
-        user_domain=found.user_domain,
-        project=found.project,
-        project_domain=found.project_domain,
-        region=found.region,
-    )
 
 
 def _ask_databases(context: Context, relation: ops.Relation) -> None:
@@ -120,10 +91,7 @@ def _nova(context: Context, relation: ops.Relation) -> nova.Answer | NotReady:
 
 def selector(context: Context) -> dict[str, str] | None:
     """Labels of the nodes that are chosen; None when the option cannot be read."""
-    pairs = [word.partition("=") for word in str(context.config["node-selector"]).split(",")]
-    if not all(key.strip() and equals for key, equals, _ in pairs):
-        return None
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    return cluster.labels(str(context.config["node-selector"]))
 
 
 def node_names(context: Context) -> tuple[str, ...]:
@@ -132,36 +100,19 @@ def node_names(context: Context) -> tuple[str, ...]:
     labels = selector(context)
     if not context.leader or not labels:
         return known
-    query = ",".join(f"{key}%3D{value}" for key, value in sorted(labels.items()))
     try:
-        found = context.effects.kubernetes("GET", f"/api/v1/nodes?labelSelector={query}")
+        found = cluster.labelled(context, labels)
     except kube.KubernetesError as error:
         logger.warning("the nodes are not known: %s", error)
         return known
     names = {
         entry["address"]
-        for node in found["items"]
+        for node in found
         for entry in node["status"]["addresses"]
         if entry["type"] in ("InternalIP", "Hostname")
     }
     context.put_peer_app(**{NODES: " ".join(sorted(names))})
     return tuple(sorted(names))
-
-
-def images(context: Context) -> dict[str, str]:
-    """References of the images, by the name of their resource.
-
-    Juju gives all of them in one file, one after the other, and ops remembers the file's name alone: so each is read
-    at once, and only once in a dispatch.
-    """
-    found = context.memo.get("images")
-    if not isinstance(found, dict):
-        found = {}
-        for name in IMAGES:
-            path = context.charm.model.resources.fetch(name)
-            found[name] = str(yaml.safe_load(path.read_text(encoding="utf-8"))["registrypath"])
-        context.memo["images"] = found
-    return dict(found)
 
 
 # --- what runs --------------------------------------------------------------------------------
@@ -183,7 +134,7 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         return Blocked(str(error), "correct the option")
     cloud = agents.Cloud(
         messaging=context.needs[needs.AMQP],
-        identity=context.needs[CREDENTIALS],
+        identity=context.needs[needs.CREDENTIALS],
         databases=context.needs[OVN][0],
         addresses=context.needs[OVN][1],
         nova=context.needs[NOVA],
@@ -202,20 +153,22 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         *(pem for answer in needs.answers(context.needs) for pem in answer.certificates),
     ]
     return Inputs(
-        owner=objects.Owner(context.app, context.model, labels),
+        owner=nodes.Owner(
+            context.app, context.model, labels, components.SCRIPTS, components.HOST_PATHS
+        ),
         chosen=chosen,
         cloud=cloud,
         tls=agents.Tls(
             certificate.certificate, certificate.key, certificate_transfer.bundle(*authorities)
         ),
         folder=layout.bin,
-        images=images(context),
+        images=cluster.images(context, IMAGES),
         version=layout.version,
         overrides=overrides,
     )
 
 
-def wanted(inputs: Inputs) -> tuple[objects.Component, ...]:
+def wanted(inputs: Inputs) -> tuple[nodes.Component, ...]:
     """Return the components, in the order in which they need each other."""
     chosen, cloud, tls = inputs.chosen, inputs.cloud, inputs.tls
     return (
@@ -228,45 +181,9 @@ def wanted(inputs: Inputs) -> tuple[objects.Component, ...]:
     )
 
 
-def publish(context: Context, inputs: Inputs) -> Waiting | Blocked | None:
-    """Have the nodes run it; the leader does that, and looks how far they are."""
-    if not context.leader:
-        return None
-    try:
-        _apply(context, objects.programs(inputs.owner))
-        late: list[str] = []
-        for component in wanted(inputs):
-            _apply(context, objects.secret(inputs.owner, component))
-            item = objects.daemonset(inputs.owner, component, inputs.images[component.image])
-            if why := objects.lacking(_apply(context, item)):
-                late.append(f"{component.name}: {why}")
-    except kube.KubernetesError as error:
-        if error.status in (401, 403):
-            return Blocked(
-                "it may not use the Kubernetes API", f"juju trust {context.app} --scope=cluster"
-            )
-        return Waiting(f"the Kubernetes API says {error}", "retry")
-    return Waiting("; ".join(late), "retry") if late else None
-
-
-def _path(item: objects.Object) -> str:
-    return PATHS[item["kind"]].format(**item["metadata"])
-
-
-def _apply(context: Context, item: objects.Object) -> objects.Object:
-    """Make an object as it is wanted, if it is not; return it as it is now."""
-    path = _path(item)
-    try:
-        present = context.effects.kubernetes("GET", path)
-    except kube.KubernetesError as error:
-        if error.status != 404:
-            raise
-        present = {}
-    if objects.is_applied(present, item):
-        return present
-    logger.info("applying %s %s", item["kind"], item["metadata"]["name"])
-    query = f"?fieldManager={context.app}&force=true"
-    return context.effects.kubernetes("PATCH", path + query, item, kube.APPLY)
+def run(context: Context, inputs: Inputs) -> Outcome:
+    """Have the nodes run it, and look how far they are."""
+    return cluster.run(context, inputs.owner, wanted(inputs), inputs.images)
 
 
 class HypervisorCharm(DaybreakCharm):
@@ -276,7 +193,7 @@ class HypervisorCharm(DaybreakCharm):
         containers=(CONTAINER,),
         needs=(
             needs.messaging("nova-compute"),
-            Need(CREDENTIALS, _credentials, _ask_credentials),
+            needs.account(),
             Need(OVN, _databases, _ask_databases),
             Need(NOVA, _nova),
             needs.trusted(),
@@ -285,7 +202,7 @@ class HypervisorCharm(DaybreakCharm):
         read=read,
         render=lambda _: (),
         processes=lambda _: (),
-        publish=publish,
+        after=run,
         version=lambda inputs: inputs.version,
     )
 
@@ -295,19 +212,8 @@ class HypervisorCharm(DaybreakCharm):
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
         """With the last unit the agents go; servers and their network stay as they are."""
-        if self.context.planned:
-            return
-        for kind in ("DaemonSet", "Secret", "ConfigMap"):
-            for name in (*NAMES, "programs"):
-                self._delete(kind, f"{self.context.app}-{name}")
-
-    def _delete(self, kind: str, name: str) -> None:
-        path = PATHS[kind].format(namespace=self.context.model, name=name)
-        try:
-            self.effects.kubernetes("DELETE", path)
-        except kube.KubernetesError as error:
-            if error.status != 404:
-                logger.warning("%s %s stays: %s", kind, name, error)
+        if not self.context.planned:
+            cluster.remove(self.context, NAMES)
 
 
 NAMES = ("neutron-ovn-agent", "nova-compute", "ovn-controller", "libvirt", "openvswitch")

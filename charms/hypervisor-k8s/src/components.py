@@ -1,8 +1,38 @@
 """The components of a hypervisor: libvirt and QEMU, Open vSwitch, and the agents of OVN, Nova and Neutron; pure."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from objects import Component, Container
+from daybreak_charm.nodes import Component, Container, HostPath, scripts, shares
+
+STATE = "/var/lib/daybreak-hypervisor"
+RUN = "/run/daybreak-hypervisor"
+LOGS = "/var/log/daybreak-hypervisor"
+SCRIPTS = {**shares.SCRIPTS, **scripts(Path(__file__).parent / "node")}
+"""Programs that run on nodes, in whatever image."""
+
+HOST_PATHS: Mapping[str, HostPath] = {
+    # Records of the daemons that outlive their containers, and what was found out of the node since its start.
+    "/run/daybreak": HostPath(f"{RUN}/state"),
+    "/var/log/daybreak": HostPath(f"{LOGS}/daemons"),
+    "/etc/openvswitch": HostPath(f"{STATE}/openvswitch"),
+    "/run/openvswitch": HostPath(f"{RUN}/openvswitch"),
+    "/var/log/openvswitch": HostPath(f"{LOGS}/openvswitch"),
+    "/run/ovn": HostPath(f"{RUN}/ovn"),
+    "/etc/libvirt/qemu": HostPath(f"{STATE}/libvirt/domains"),
+    "/etc/libvirt/secrets": HostPath(f"{STATE}/libvirt/secrets"),
+    "/var/lib/libvirt": HostPath(f"{STATE}/libvirt/lib"),
+    "/run/libvirt": HostPath(f"{RUN}/libvirt"),
+    "/var/log/libvirt": HostPath(f"{LOGS}/libvirt"),
+    # Servers' disks; volumes are mounted below by nova-compute, for QEMU.
+    "/var/lib/nova": HostPath(f"{STATE}/nova", shared=True),
+    "/var/lib/neutron": HostPath(f"{STATE}/neutron"),
+    "/run/netns": HostPath(f"{RUN}/netns", shared=True),
+    "/sys/fs/cgroup": HostPath("/sys/fs/cgroup", made=False),
+    "/lib/modules": HostPath("/lib/modules", made=False),
+    **shares.HOST_PATHS,
+}
+"""What containers may see of their node, by the path at which they see it."""
 
 OVS_PATHS = ("/run/daybreak", "/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch")
 KEPT = ("/run/daybreak", "/var/log/daybreak", "/sys/fs/cgroup")

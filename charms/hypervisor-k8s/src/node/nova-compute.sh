@@ -11,7 +11,8 @@ if [ -z "$mode" ]; then
     mode=none
     [ "$type" = qemu ] || mode=host-model
 fi
-install -d -o nova -g nova /var/lib/nova/instances /var/lib/nova/mnt /var/lib/nova/tmp /etc/nova
+install -d -o nova -g nova /var/lib/nova/instances /var/lib/nova/tmp /etc/nova
+/opt/daybreak/shares.sh /var/lib/nova/mnt nova
 printf '[DEFAULT]\nhost = %s\nmy_ip = %s\n[libvirt]\nvirt_type = %s\ncpu_mode = %s\n' \
     "$NODE" "$ADDRESS" "$type" "$mode" > /etc/nova/node.conf
 exec "$BIN/nova-compute" --config-file /etc/daybreak/nova.conf --config-file /etc/nova/node.conf

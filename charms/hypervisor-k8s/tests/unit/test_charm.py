@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import charm
-import objects
+import components
 import pytest
-from fake_cluster import Cluster
 from ops import testing
 
+from daybreak_charm.nodes import Owner, objects
+from daybreak_charm.nodes.testing import Cluster
 from daybreak_charm.testing import TestCA, assert_idempotent, quiet_effects
 from daybreak_interfaces import nova, ovsdb_cms, rabbitmq
 
@@ -24,7 +25,7 @@ NAMES = {"openvswitch", "libvirt", "ovn-controller", "nova-compute", "neutron-ov
 
 @pytest.fixture
 def cluster() -> Cluster:
-    return Cluster()
+    return Cluster("node-0", "node-1")
 
 
 @pytest.fixture
@@ -294,9 +295,9 @@ def test_the_end_of_the_application_leaves_nothing_in_the_cluster(
 
 
 def test_a_description_says_what_it_was_applied_as() -> None:
-    owner = objects.Owner("hv", "m", {"a": "b"})
+    owner = Owner("hv", "m", {"a": "b"}, components.SCRIPTS, components.HOST_PATHS)
     item = objects.programs(owner)
     assert objects.is_applied(item, item)
     other = objects.programs(dataclasses.replace(owner, app="other"))
     assert not objects.is_applied(item, other)
-    assert set(item["data"]) == set(objects.SCRIPTS)
+    assert set(item["data"]) == set(components.SCRIPTS)

@@ -1,7 +1,7 @@
 """The relations that OpenStack's services have in common, as ready-made needs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ops
 
@@ -21,6 +21,7 @@ from daybreak_interfaces import (
 
 AMQP = "amqp"
 CACHE = "cache"
+CREDENTIALS = "identity-credentials"
 IDENTITY = "identity-service"
 INTERNAL = "ingress-internal"
 PUBLIC = "ingress-public"
@@ -207,7 +208,7 @@ def identity(
     return Need(IDENTITY, read, request)
 
 
-def credentials(endpoint: str = "identity-credentials") -> Need:
+def credentials() -> Need:
     """A user without an entry in the catalogue, a `keystone_credentials.Answer`."""
 
     def request(context: Context, relation: ops.Relation) -> None:
@@ -218,7 +219,29 @@ def credentials(endpoint: str = "identity-credentials") -> Need:
     def read(context: Context, relation: ops.Relation) -> keystone_credentials.Answer | NotReady:
         return keystone_credentials.read_answer(context.remote_app(relation), context.secret)
 
-    return Need(endpoint, read, request)
+    return Need(CREDENTIALS, read, request)
+
+
+def account() -> Need:
+    """The same as a `keystone.Answer`, for those who log in with it."""
+    asked = credentials()
+
+    def read(context: Context, relation: ops.Relation) -> keystone.Answer | NotReady:
+        found = asked.read(context, relation)
+        if not isinstance(found, keystone_credentials.Answer):
+            return found if isinstance(found, NotReady) else NotReady("there is no user yet")
+        return keystone.Answer(
+            found.internal_url,
+            found.public_url,
+            found.username,
+            found.password,
+            user_domain=found.user_domain,
+            project=found.project,
+            project_domain=found.project_domain,
+            region=found.region,
+        )
+
+    return replace(asked, read=read)
 
 
 def answers(needs: Mapping[str, object]) -> tuple[certificate_transfer.Answer, ...]:

@@ -1,7 +1,4 @@
-"""Kubernetes objects of the hypervisor: which programs run on each node, and what of the node they get; pure.
-
-What servers and their network hang on (libvirt, Open vSwitch) is apart from the agents, and replaced by hand alone.
-"""
+"""Kubernetes objects of what runs on nodes: programs, containers, and what of the node they get; pure."""
 
 import base64
 import hashlib
@@ -15,16 +12,15 @@ Object = dict[str, Any]
 
 PROGRAMS = "/opt/daybreak"
 FILES = "/etc/daybreak"
+HOSTNAME = "kubernetes.io/hostname"
+"""Label that every node has, with another value on each."""
 HASH = "daybreak/hash"
 """Annotation of an object: of what it was applied as; of a pod: of the files that it was started with."""
-STATE = "/var/lib/daybreak-hypervisor"
-RUN = "/run/daybreak-hypervisor"
-LOGS = "/var/log/daybreak-hypervisor"
-SCRIPTS = {
-    path.name: path.read_text(encoding="utf-8")
-    for path in sorted((Path(__file__).parent / "node").iterdir())
-}
-"""Programs that run on nodes, in whatever image."""
+
+
+def scripts(folder: Path) -> dict[str, str]:
+    """Read the programs of a folder, by name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
 
 
 @dataclass(frozen=True)
@@ -42,36 +38,13 @@ class HostPath:
     made: bool = True
 
 
-HOST_PATHS: Mapping[str, HostPath] = {
-    # Records of the daemons that outlive their containers, and what was found out of the node since its start.
-    "/run/daybreak": HostPath(f"{RUN}/state"),
-    "/var/log/daybreak": HostPath(f"{LOGS}/daemons"),
-    "/etc/openvswitch": HostPath(f"{STATE}/openvswitch"),
-    "/run/openvswitch": HostPath(f"{RUN}/openvswitch"),
-    "/var/log/openvswitch": HostPath(f"{LOGS}/openvswitch"),
-    "/run/ovn": HostPath(f"{RUN}/ovn"),
-    "/etc/libvirt/qemu": HostPath(f"{STATE}/libvirt/domains"),
-    "/etc/libvirt/secrets": HostPath(f"{STATE}/libvirt/secrets"),
-    "/var/lib/libvirt": HostPath(f"{STATE}/libvirt/lib"),
-    "/run/libvirt": HostPath(f"{RUN}/libvirt"),
-    "/var/log/libvirt": HostPath(f"{LOGS}/libvirt"),
-    # Servers' disks; volumes are mounted below by nova-compute, for QEMU.
-    "/var/lib/nova": HostPath(f"{STATE}/nova", shared=True),
-    "/var/lib/neutron": HostPath(f"{STATE}/neutron"),
-    "/run/netns": HostPath(f"{RUN}/netns", shared=True),
-    "/sys/fs/cgroup": HostPath("/sys/fs/cgroup", made=False),
-    "/lib/modules": HostPath("/lib/modules", made=False),
-}
-"""What containers may see of their node, by the path at which they see it."""
-
-
 @dataclass(frozen=True)
 class Container:
     """A container of a component; all run as root with all rights, because they manage the node.
 
     Attributes:
         name: Its name.
-        script: What it runs, one of `SCRIPTS`.
+        script: What it runs, one of its owner's programs.
         paths: What it sees of the node.
         ready: Command that exits with 0 when it does its work.
         period: Seconds between two of these.
@@ -95,6 +68,7 @@ class Component:
         update: `OnDelete` for what nobody replaces without a decision; a `RollingUpdate` replaces the pods one node
             after the other when image, description or files change.
         files: Files of `FILES`; secrets among them.
+        joined: Whether its containers are among the node's own processes and share its memory with them.
     """
 
     name: str
@@ -102,6 +76,7 @@ class Component:
     containers: tuple[Container, ...]
     update: Literal["OnDelete", "RollingUpdate"]
     files: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,11 +87,15 @@ class Owner:
         app: Name of the application.
         model: Its namespace.
         selector: Labels of the nodes that it runs on.
+        scripts: Programs that run on nodes, in whatever image, by name.
+        host_paths: What containers may see of their node, by the path at which they see it.
     """
 
     app: str
     model: str
     selector: Mapping[str, str]
+    scripts: Mapping[str, str] = field(repr=False)
+    host_paths: Mapping[str, HostPath] = field(repr=False)
 
 
 def digest(value: object) -> str:
@@ -145,7 +124,7 @@ def programs(owner: Owner) -> Object:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": _named(owner, "programs"),
-            "data": dict(SCRIPTS),
+            "data": dict(owner.scripts),
         }
     )
 
@@ -181,28 +160,28 @@ def daemonset(owner: Owner, component: Component, image: str) -> Object:
         "metadata": {"labels": {**metadata["labels"]}},
         "spec": {
             "hostNetwork": True,
-            "hostPID": True,
-            "hostIPC": True,
+            "hostPID": component.joined,
+            "hostIPC": component.joined,
             "dnsPolicy": "ClusterFirstWithHostNet",
             "nodeSelector": dict(owner.selector),
-            # A node that is cordoned or under pressure keeps its hypervisor.
+            # A node that is cordoned or under pressure keeps what servers need.
             "tolerations": [{"operator": "Exists"}],
             "priorityClassName": "system-node-critical",
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 30,
-            "containers": [_container(item, image) for item in component.containers],
+            "containers": [_container(owner, item, image) for item in component.containers],
             "volumes": [
                 _volume(
                     "programs", configMap={"name": f"{owner.app}-programs", "defaultMode": 0o555}
                 ),
                 _volume("files", secret={"secretName": metadata["name"], "defaultMode": 0o400}),
-                *(_volume(_slug(path), hostPath=_host_path(path)) for path in paths),
+                *(_volume(_slug(path), hostPath=_host_path(owner, path)) for path in paths),
             ],
         },
     }
     if component.update == "RollingUpdate":
         # These read their files once: other files are other pods.
-        restarted = digest([dict(component.files), SCRIPTS])
+        restarted = digest([dict(component.files), dict(owner.scripts)])
         template["metadata"]["annotations"] = {HASH: restarted}
     return _stamped(
         {
@@ -218,7 +197,7 @@ def daemonset(owner: Owner, component: Component, image: str) -> Object:
     )
 
 
-def _container(item: Container, image: str) -> Object:
+def _container(owner: Owner, item: Container, image: str) -> Object:
     probe = {"exec": {"command": list(item.ready)}, "timeoutSeconds": 10}
     return {
         "name": item.name,
@@ -239,7 +218,7 @@ def _container(item: Container, image: str) -> Object:
                     "name": _slug(path),
                     "mountPath": path,
                     "mountPropagation": "Bidirectional"
-                    if HOST_PATHS[path].shared
+                    if owner.host_paths[path].shared
                     else "HostToContainer",
                 }
                 for path in item.paths
@@ -252,8 +231,8 @@ def _volume(name: str, **source: object) -> Object:
     return {"name": name, **source}
 
 
-def _host_path(path: str) -> Object:
-    place = HOST_PATHS[path]
+def _host_path(owner: Owner, path: str) -> Object:
+    place = owner.host_paths[path]
     return {"path": place.path, "type": "DirectoryOrCreate" if place.made else "Directory"}
 
 
@@ -266,16 +245,19 @@ def _slug(path: str) -> str:
 
 def is_applied(present: Object, wanted: Object) -> bool:
     """Tell whether an object is there as it was wanted."""
-    annotations = present.get("metadata", {}).get("annotations") or {}
+    annotations: Object = present.get("metadata", {}).get("annotations") or {}
     return annotations.get(HASH) == wanted["metadata"]["annotations"][HASH]
 
 
 def lacking(present: Object) -> str:
-    """Return what a DaemonSet still waits for; empty when all its nodes have a pod that is ready.
+    """Return what a DaemonSet, `{}` for none, still waits for; empty when all its nodes have a pod that is ready.
 
     One that is replaced by hand alone is content with pods of an older description.
     """
-    status, spec = present.get("status") or {}, present["spec"]
+    if not present:
+        return "it is not there yet"
+    status: Object = present.get("status") or {}
+    spec: Object = present["spec"]
     wanted = int(status.get("desiredNumberScheduled", 0))
     ready = int(status.get("numberReady", 0))
     seen = int(status.get("observedGeneration", 0))

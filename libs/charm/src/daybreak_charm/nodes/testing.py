@@ -7,19 +7,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daybreak_charm import kube
+from daybreak_charm.nodes.objects import HOSTNAME
 
 
 class Cluster:
     """The API as `kube.request` asks it.
 
+    Args:
+        names: Of its nodes.
+
     Attributes:
+        nodes: Whether each node is ready, by its name.
         objects: By path.
         patched: Paths of everything that was applied, in order.
-        ready: Whether pods of DaemonSets become ready.
+        deleted: Paths of what was deleted.
+        ready: Whether all pods of DaemonSets become ready, or one of them does not.
         trusted: Whether the application may do anything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.nodes = dict.fromkeys(names, True)
         self.objects: dict[str, Any] = {}
         self.patched: list[str] = []
         self.deleted: list[str] = []
@@ -29,11 +36,16 @@ class Cluster:
     def __call__(
         self, method: str, url: str, body: Any = None, kind: str = "application/json"
     ) -> dict[str, Any]:
+        """The answer to a request.
+
+        Raises:
+            KubernetesError: Nothing is there, or the application is not trusted.
+        """
         path = urlsplit(url).path
         if not self.trusted:
             raise kube.KubernetesError(403, "Forbidden")
         if path == "/api/v1/nodes":
-            return {"items": [self._node("node-0", "10.0.0.16"), self._node("node-1", "10.0.0.17")]}
+            return {"items": [self._node(name) for name in self.nodes]}
         if method == "PATCH":
             assert kind == kube.APPLY
             self.patched.append(path)
@@ -52,22 +64,30 @@ class Cluster:
         item = self.objects[path]
         if item["kind"] != "DaemonSet":
             return item
-        count = 2 if self.ready else 1
+        selector = item["spec"]["template"]["spec"]["nodeSelector"]
+        wanted = 1 if HOSTNAME in selector else len(self.nodes)
+        count = wanted if self.ready else wanted - 1
         status = {
-            "desiredNumberScheduled": 2,
+            "desiredNumberScheduled": wanted,
             "numberReady": count,
             "updatedNumberScheduled": count,
             "observedGeneration": item["metadata"]["generation"],
         }
         return {**item, "status": status}
 
-    @staticmethod
-    def _node(name: str, address: str) -> dict[str, Any]:
-        addresses = [
-            {"type": "InternalIP", "address": address},
-            {"type": "Hostname", "address": name},
-        ]
-        return {"metadata": {"name": name}, "status": {"addresses": addresses}}
+    def _node(self, name: str) -> dict[str, Any]:
+        number = list(self.nodes).index(name)
+        return {
+            "metadata": {"name": name, "labels": {HOSTNAME: name}},
+            "spec": {},
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": f"10.0.0.{16 + number}"},
+                    {"type": "Hostname", "address": name},
+                ],
+                "conditions": [{"type": "Ready", "status": str(self.nodes[name])}],
+            },
+        }
 
     def named(self, kind: str) -> dict[str, Any]:
         """Objects of a kind by name."""
