@@ -111,7 +111,7 @@ def test_the_completion_is_the_parsers():
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("daybreak de", ["destroy"]),
+        ("daybreak de", ["demo", "destroy"]),
         ("daybreak images ex", ["export"]),
         ("daybreak images push --over", ["--overlay"]),
         ("daybreak bootstrap --prov", ["--provider"]),

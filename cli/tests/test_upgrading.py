@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from daybreak import __main__, bootstrap, places, releases, upgrading
+from daybreak import __main__, bootstrap, places, releases, work
 
 from .conftest import STATUS, Programs, application, status_json, unit
 
@@ -83,7 +83,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time that passes only by sleeping."""
     sleeps: list[float] = []
     fake = bootstrap.Clock(now=lambda: sum(sleeps), sleep=sleeps.append)
-    monkeypatch.setattr(upgrading, "Work", functools.partial(upgrading.Work, clock=fake))
+    monkeypatch.setattr(work, "Work", functools.partial(work.Work, clock=fake))
     return sleeps
 
 

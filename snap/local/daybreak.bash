@@ -3,21 +3,22 @@ _daybreak() {
     local word=${COMP_WORDS[COMP_CWORD]} path=daybreak choices i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$path ${COMP_WORDS[i]}" in
-            "daybreak bootstrap" | "daybreak status" | "daybreak env" | "daybreak openrc" | "daybreak scale" | "daybreak plan" | "daybreak upgrade" | "daybreak images" | "daybreak images build" | "daybreak images list" | "daybreak images export" | "daybreak images push" | "daybreak node" | "daybreak destroy") path="$path ${COMP_WORDS[i]}" ;;
+            "daybreak bootstrap" | "daybreak status" | "daybreak env" | "daybreak openrc" | "daybreak demo" | "daybreak scale" | "daybreak plan" | "daybreak upgrade" | "daybreak images" | "daybreak images build" | "daybreak images list" | "daybreak images export" | "daybreak images push" | "daybreak node" | "daybreak destroy") path="$path ${COMP_WORDS[i]}" ;;
         esac
     done
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --bundle | --ca-file | --from | --overlay)
+        --bundle | --ca-file | --from | --image | --overlay)
             compopt -o default
             return
             ;;
     esac
     case $path in
-        "daybreak") choices="--help --version bootstrap status env openrc scale plan upgrade images node destroy" ;;
+        "daybreak") choices="--help --version bootstrap status env openrc demo scale plan upgrade images node destroy" ;;
         "daybreak bootstrap") choices="--help --instance --bundle --provider --timeout --dry-run --format --from --overlay --model --controller --juju --cloud --metallb --microk8s-channel --juju-channel" ;;
         "daybreak status") choices="--help --instance --format" ;;
         "daybreak env") choices="--help --instance" ;;
         "daybreak openrc") choices="--help --instance --format" ;;
+        "daybreak demo") choices="--help --instance --image --user --ram --cidr --gateway --pool --external-network --physical-network --clean-up --timeout --format" ;;
         "daybreak scale") choices="--help --instance --timeout --format" ;;
         "daybreak plan") choices="--help --instance upgrade --to --format" ;;
         "daybreak upgrade") choices="--help --instance --to --dry-run --timeout --format" ;;

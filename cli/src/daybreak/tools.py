@@ -113,6 +113,15 @@ def engine_paths(instance: Instance, place: Home) -> dict[str, str]:
     return json.loads(_engine(instance, place, "paths", what="ask the engine for its paths"))
 
 
+def engine_network(instance: Instance, place: Home) -> dict[str, str]:
+    """Return the instance's ranges of addresses, `external` and `external_gateway` among them.
+
+    Raises:
+        DaybreakError: The instance has no network yet.
+    """
+    return json.loads(_engine(instance, place, "network", what="ask the engine for its network"))
+
+
 def _engine(instance: Instance, place: Home, *words: str, what: str) -> str:
     output = programs.capture(
         [place.program("daybreak-engine"), "--instance", instance.name, *words]

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         ("remove", _remove, "end and remove everything of the instance: pods, network, files"),
         ("run", _run, "be the daemon, in the foreground (the supervisor calls this)"),
         ("paths", _paths, "print every path and name of the instance as JSON"),
+        ("network", _network, "print the ranges of addresses of the instance as JSON"),
         ("podman-env", _podman_env, "print the exports that make podman use the engine's images"),
     ):
         commands.add_parser(name, help=text, description=text).set_defaults(command=command)
@@ -75,6 +76,17 @@ def _run(instance: Instance) -> None:
 
 def _paths(instance: Instance) -> None:
     print(json.dumps(instance.paths(), indent=2))
+
+
+def _network(instance: Instance) -> None:
+    from daybreak_engine.substrate import network
+
+    plan = network.load_subnet(instance)
+    if plan is None:
+        raise errors.RefusedError(
+            f"instance {instance.name} has no network yet", remedy="start it: daybreak-engine start"
+        )
+    print(json.dumps(plan.ranges(), indent=2))
 
 
 def _podman_env(instance: Instance) -> None:

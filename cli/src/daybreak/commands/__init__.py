@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import bootstrap, destroy, env, images, node, openrc, plan, scale, status, upgrade
+from . import bootstrap, demo, destroy, env, images, node, openrc, plan, scale, status, upgrade
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": status,
     "env": env,
     "openrc": openrc,
+    "demo": demo,
     "scale": scale,
     "plan": plan,
     "upgrade": upgrade,
@@ -57,5 +58,5 @@ COMMANDS: Mapping[str, Command] = {
     "destroy": destroy,
 }
 """By name, in the order of `--help`."""
-RESUMED = ("bootstrap", "scale", "upgrade", "images", "destroy")
+RESUMED = ("bootstrap", "demo", "scale", "upgrade", "images", "destroy")
 """Commands that go on where they were when they are run again."""

@@ -46,10 +46,10 @@ def seconds(text: str) -> float:
 
 
 def work(options: argparse.Namespace, instance: Instance) -> Any:
-    """Return what the upgrading commands work on."""
-    from .. import upgrading
+    """Return what a command that changes a cloud works on."""
+    from ..work import Work
 
     home = places.home(os.environ)
     provider, instance = providers.of(instance, home, os.environ)
     timeout = getattr(options, "timeout", 0.0)
-    return upgrading.Work(instance, home, provider, output.reporter(options.format), timeout)
+    return Work(instance, home, provider, output.reporter(options.format), timeout)

@@ -60,8 +60,26 @@ class Plan:
 
     @property
     def external(self) -> IPv4Network:
-        """The physical network of the nodes: the last /24. Its first address is the router's."""
+        """The physical network of the nodes: the last /24."""
         return list(self.subnet.subnets(new_prefix=24))[-1]
+
+    @property
+    def external_gateway(self) -> IPv4Address:
+        """The router's address in the physical network, by which the machine reaches it."""
+        return self.external[1]
+
+    def ranges(self) -> dict[str, str]:
+        """Return every range and fixed address, for programs that are not Python."""
+        return {
+            "subnet": str(self.subnet),
+            "gateway": str(self.gateway),
+            "host": str(self.host),
+            "pods": str(self.pods),
+            "services": str(self.services),
+            "load_balancers": str(self.load_balancers),
+            "external": str(self.external),
+            "external_gateway": str(self.external_gateway),
+        }
 
     def free_pod(self, used: Iterable[IPv4Address]) -> IPv4Address:
         """Return the lowest free pod address."""

@@ -6,8 +6,8 @@ running, mounted or written is the node's, and is gone with it: the end of the c
 is the end of the node. The machine's own network and control groups are never touched.
 
 Besides its way into the instance (``eth0``, with an address) a node has a link to a physical
-network (``eth1``, without one). All of these meet at a bridge in the router's namespace, whose
-address is the first of `addresses.Plan.external`.
+network (``eth1``, without one). All of these meet at a bridge in the router's namespace, which has
+the address `addresses.Plan.external_gateway`: the way of the machine to what a node has there.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ async def _join_physical(instance: Instance, plan: addresses.Plan, name: str) ->
     router = ("ip", "-n", instance.netns)
     if (await run(*router, "link", "show", _BRIDGE, check=False)).code != 0:
         await run(*router, "link", "add", _BRIDGE, "type", "bridge")
-    gateway = f"{plan.external[1]}/{plan.external.prefixlen}"
+    gateway = f"{plan.external_gateway}/{plan.external.prefixlen}"
     await run(*router, "address", "replace", gateway, "dev", _BRIDGE)
     await run(*router, "link", "set", _BRIDGE, "up")
     netns, link = instance.pod_netns(unit(name)), f"x{short_hash(unit(name), length=12)}"
