@@ -10,7 +10,16 @@ import ops
 import pytest
 from ops import testing
 
-from daybreak_charm import Check, DaybreakCharm, Description, Process, kube, online
+from daybreak_charm import (
+    Check,
+    DaybreakCharm,
+    Description,
+    Gate,
+    Process,
+    Waiting,
+    kube,
+    online,
+)
 from daybreak_charm.testing import (
     TestCA,
     assert_idempotent,
@@ -378,6 +387,37 @@ def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> No
         assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
         plan = out.get_container("echo").plan
         assert str(plan.checks["wait-retry-a"].startup) != "disabled"
+
+
+def test_a_timer_that_has_gone_off_is_followed_by_another_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = Gate("other", lambda _: Waiting("it is not there yet", "retry"))
+    charm = world.context.charm_spec.charm_type
+    monkeypatch.setattr(
+        charm, "description", dataclasses.replace(charm.description, gates=(waits,))
+    )
+    timers: list[str] = []
+    state = ready(world)
+    for _ in range(4):
+        out = world.context.run(world.context.on.update_status(), state)
+        container = out.get_container("echo")
+        (timer,) = [
+            name
+            for name, check in container.plan.checks.items()
+            if name.startswith("wait-") and str(check.startup) != "disabled"
+        ]
+        timers.append(timer)
+        # Pebble goes on to tell how often a check had failed that was stopped since.
+        infos = {
+            dataclasses.replace(info, failures=1, status=ops.pebble.CheckStatus.DOWN)
+            if info.name == timer
+            else info
+            for info in container.check_infos
+        }
+        gone_off = dataclasses.replace(container, check_infos=frozenset(infos))
+        state = dataclasses.replace(out, containers={gone_off})
+    assert timers == ["wait-retry-a", "wait-retry-b", "wait-retry-a", "wait-retry-b"]
 
 
 def test_a_wait_that_is_found_without_the_loop_ends_by_itself(world: World) -> None:

@@ -347,7 +347,7 @@ def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebbl
         return False
     container.add_layer(WAITERS, {"checks": layer}, combine=True)
     active = [
-        name for name, info in container.get_checks().items() if _active(info) and name in over
+        name for name, info in container.get_checks().items() if is_active(info) and name in over
     ]
     if active:
         container.stop_checks(*active)
@@ -361,7 +361,7 @@ def hold_back(container: ops.Container, effects: Effects) -> bool:
         Whether it is kept out.
     """
     info = container.get_checks(STARTING).get(STARTING)
-    if info is not None and not _active(info):
+    if info is not None and not is_active(info):
         return False
     plan = container.get_plan()
     if info is None and any(DIGEST in service.environment for service in plan.services.values()):
@@ -400,7 +400,8 @@ def _enabled(check: pebble.Check) -> bool:
     return str(getattr(check.startup, "value", check.startup)) != "disabled"
 
 
-def _active(info: pebble.CheckInfo) -> bool:
+def is_active(info: pebble.CheckInfo) -> bool:
+    """Whether a check runs; one that was stopped keeps the failures that it had."""
     return info.status is not pebble.CheckStatus.INACTIVE
 
 

@@ -210,10 +210,8 @@ class DaybreakCharm(ops.CharmBase):
             if not main.can_connect():
                 return False
             # A timer is a check that fails; one that has failed is spent, so its name alternates.
-            spent = containers.WAIT + "retry-a" in main.get_plan().checks and any(
-                name == containers.WAIT + "retry-a" and info.failures
-                for name, info in main.get_checks().items()
-            )
+            info = main.get_checks().get(containers.WAIT + "retry-a")
+            spent = info is not None and containers.is_active(info) and info.failures
             waiter = Waiter("retry-b" if spent else "retry-a", command="/bin/false", period="10s")
         if isinstance(waiter, Waiter):
             wakers[waiter.container or self.description.containers[0]].append(waiter)
