@@ -6,7 +6,7 @@ from pathlib import Path
 from daybreak_charm import Check, File, Folder, ini
 from daybreak_charm.layout import Layout
 from daybreak_charm.openstack import Api, Entry, Inputs, Service, Worker, options, steps
-from daybreak_charm.upgrade import Step
+from daybreak_charm.upgrade import Found, Step
 
 CONTAINER = "nova"
 CONF = "/etc/nova"
@@ -16,6 +16,7 @@ METADATA_PORT = 8775
 CONSOLE_PORT = 6080
 CONSOLE_PAGE = "vnc_lite.html"
 CELL = "cell1"
+API_DATABASE = "nova_api"
 SECRET = "metadata-secret"  # noqa: S105 - the key of the secret's content among the inputs
 DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}"
 """Where cells' databases are, as a template that Nova fills from its main database's URL: a mapping
@@ -134,7 +135,7 @@ NOVA = Service(
     entries=(Entry("nova", "compute", "OpenStack Compute", "/v2.1"),),
     catalogue=Path(__file__).parent / "catalogue",
     options=our_options,
-    databases={"database": "nova", "api-database": "nova_api"},
+    databases={"database": "nova", "api-database": API_DATABASE},
     extra_databases=("nova_cell0",),
     prepare=(
         Step("api", "expand", "make the schema of the API", (*_MANAGE, "api_db", "sync")),
@@ -152,8 +153,8 @@ NOVA = Service(
             "expand",
             "map the cell of the servers",
             (*_MANAGE, "cell_v2", "create_cell", *cell_words(1)),
-            # 2: it is there already.
-            passes=frozenset({0, 2}),
+            # A second one of the same name would be made: Nova compares the template with what it stands for.
+            unless=Found(API_DATABASE, "SELECT uuid FROM cell_mappings WHERE name = %s", (CELL,)),
         ),
     ),
     # Last, because its heads say whether all of it is done.

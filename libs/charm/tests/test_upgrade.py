@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from daybreak_charm import (
 )
 from daybreak_charm import schema as schemas
 from daybreak_charm.testing import SqliteDatabase, assert_idempotent, mounts, quiet_effects
-from daybreak_charm.upgrade import Create, Expand, Record, Refuse, Run
+from daybreak_charm.upgrade import Create, Expand, Found, Record, Refuse, Run
 
 # --- the decisions ----------------------------------------------------------------------------
 
@@ -264,6 +265,27 @@ def test_what_a_creation_left_that_failed_is_not_in_the_way_of_the_next(cloud: C
     cloud.leaves = "CREATE TABLE alembic_version (version_num TEXT)"
     assert cloud.run(out).unit_status == testing.ActiveStatus()
     assert cloud.record == DONE
+
+
+@pytest.mark.parametrize("names", [(), ("west",), ("cell", "west")])
+def test_what_a_step_has_done_that_was_interrupted_is_not_done_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    found = Found("other", "SELECT name FROM cells WHERE name = %s", ("cell",))
+    once = Step("cell", "expand", "make the cell", ("echo-manage", "cell"), unless=found)
+    address = DatabaseAddress("db", 3306, "echo", "e", "p")
+    made = Schema(
+        *("echo", address, ("echo-manage", "sync"), UPGRADE),
+        further=(replace(address, database="other"),),
+        prepare=(once,),
+    )
+    description = replace(EchoCharm.description, schema=lambda _: made)
+    monkeypatch.setattr(EchoCharm, "description", description)
+    cloud.database.script("CREATE TABLE cells (name TEXT)")
+    for name in names:
+        cloud.database.execute("INSERT INTO cells VALUES (%s)", name)
+    cloud.run(cloud.state("2026.1"))
+    assert cloud.ran == ([] if "cell" in names else ["manage cell"]) + ["manage sync"]
 
 
 def test_tables_that_were_there_before_are_never_removed(cloud: Cloud) -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import nova
 import pytest
 from conftest import NovaCloud
 from ops import testing
@@ -23,6 +24,14 @@ def test_the_databases_are_made_in_an_order_that_ends_with_the_heads(
     assert "nova-api" not in commands(out)
     request = out.get_relations("database")[0].local_app_data
     assert json.loads(request["extra-databases"]) == ["nova_cell0"]
+
+
+def test_a_cell_is_made_once() -> None:
+    # `create_cell` would make a second one of the same name, and the API would list every service twice.
+    (step,) = [step for step in nova.NOVA.prepare if "create_cell" in step.command]
+    assert step.unless is not None
+    assert step.unless.database == nova.NOVA.databases["api-database"]
+    assert nova.CELL in step.unless.values
 
 
 def test_what_a_cell_is_mapped_by_holds_no_password() -> None:

@@ -10,7 +10,17 @@ from daybreak_charm import upgrade
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiting
 from daybreak_charm.program import Ended, Program
 from daybreak_charm.schema import Lease
-from daybreak_charm.upgrade import Create, Decision, Expand, Phase, Record, Refuse, Run, Step
+from daybreak_charm.upgrade import (
+    Create,
+    Decision,
+    Expand,
+    Found,
+    Phase,
+    Record,
+    Refuse,
+    Run,
+    Step,
+)
 
 if TYPE_CHECKING:
     from daybreak_charm.context import Context
@@ -303,6 +313,8 @@ def _walk(
     for step in steps:
         with context.effects.connect(schema.connect) as connection:
             schemas.renew(connection, schema.project, lease)
+        if step.unless and _is_found(context, schema, step.unless):
+            continue
         first, *rest = step.command
         program = Program(
             f"{step.name}-{schema.project}",
@@ -317,6 +329,16 @@ def _walk(
             return _failed(context, step, ended, record)
         logger.info("%s done", step.name)
     return None
+
+
+def _is_found(context: "Context", schema: "Schema", found: Found) -> bool:
+    address = next(
+        address
+        for address in (schema.connect, *schema.further)
+        if address.database == found.database
+    )
+    with context.effects.connect(address) as connection:
+        return bool(connection.query(found.query, *found.values))
 
 
 def _doing(step: Step, record: Record) -> str:

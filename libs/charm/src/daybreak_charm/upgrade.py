@@ -19,6 +19,21 @@ SchemaState = Literal["empty", "behind", "equal", "unknown"]
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a database holds once a step is done.
+
+    Attributes:
+        database: Its name; the schema's own or one of the further ones.
+        query: Has rows when the step is done.
+        values: For the query's marks.
+    """
+
+    database: str
+    query: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of an upgrade.
 
@@ -26,9 +41,11 @@ class Step:
         name: Word for status, logs and plans; unique in its service.
         phase: When it runs; the steps of a phase run in their order, by one unit.
         what: What it does, for an operator.
-        command: Program of the image and its arguments; empty for the roll. Safe to repeat.
+        command: Program of the image and its arguments; empty for the roll. Safe to repeat, or left out
+            by `unless`.
         impact: What users notice: `none`, `minor` (slower, or a retry), `major` (an outage).
         passes: Exit codes that let the upgrade go on.
+        unless: What shows that it is done already, of a command that must not be repeated.
     """
 
     name: str
@@ -37,6 +54,7 @@ class Step:
     command: tuple[str, ...] = ()
     impact: Impact = "none"
     passes: frozenset[int] = frozenset({0})
+    unless: Found | None = None
 
 
 @dataclass(frozen=True)
