@@ -176,6 +176,9 @@ def config(inputs: Inputs) -> str:
         f"    timeout server {sizing.GATEWAY_TIMEOUT}s",
         "    timeout http-request 30s",
         "    timeout http-keep-alive 30s",
+        # Who leaves, or is replaced by a reload, closes a connection with the answer to its next request. Closed
+        # while idle it could be in the moment in which a request is sent.
+        "    option idle-close-on-response",
         f"    timeout queue {sizing.DATABASE_TIMEOUT}s",
         f"    timeout tunnel {sizing.LONG_TIMEOUT}s",
         f"    timeout check {_ms(drain.CHECK_TIMEOUT)}",
