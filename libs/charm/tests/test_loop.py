@@ -386,14 +386,14 @@ def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> No
         out = world.context.run(event, state)
         assert out.unit_status == testing.WaitingStatus("echo does not answer yet")
         plan = out.get_container("echo").plan
-        assert str(plan.checks["wait-retry-a"].startup) != "disabled"
+        assert plan.checks["wait-retry-a"].startup != ops.pebble.CheckStartup.DISABLED
 
 
 def test_a_timer_that_has_gone_off_is_followed_by_another_again_and_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = Gate("other", lambda _: Waiting("it is not there yet", "retry"))
-    charm = world.context.charm_spec.charm_type
+    charm = world.module.EchoCharm
     monkeypatch.setattr(
         charm, "description", dataclasses.replace(charm.description, gates=(waits,))
     )
@@ -405,7 +405,7 @@ def test_a_timer_that_has_gone_off_is_followed_by_another_again_and_again(
         (timer,) = [
             name
             for name, check in container.plan.checks.items()
-            if name.startswith("wait-") and str(check.startup) != "disabled"
+            if name.startswith("wait-") and check.startup != ops.pebble.CheckStartup.DISABLED
         ]
         timers.append(timer)
         # Pebble goes on to tell how often a check had failed that was stopped since.
