@@ -19,6 +19,7 @@ from daybreak_charm import (
     Ready,
     Task,
     Waiting,
+    urls,
 )
 from daybreak_charm.openstack import Inputs, describe, needs, service
 from daybreak_interfaces import ingress, nova, readiness
@@ -39,16 +40,21 @@ def secret_gate(context: Context) -> Outcome:
 
 
 def console_route() -> Need:
-    """A URL for users' consoles."""
+    """A URL for users' consoles: files at the proxy's root, and a connection for as long as a user looks."""
     path = f"/{CONSOLE_PAGE}"
     check = ingress.HealthCheck(path, port=CONSOLE_PORT, scheme="https")
-    return needs.route(CONSOLE, CONSOLE_PORT, check, suffix="-console")
+    return needs.route(CONSOLE, CONSOLE_PORT, check, suffix="-console", strip=True, limited=False)
 
 
 def console_url(context: Context) -> str:
-    """The page of users' consoles."""
+    """The page of users' consoles.
+
+    The page opens its connection at the root of the host, unless the parameter `path` names another place. Nova puts
+    the token behind what it finds there (nova/objects/console_auth_token.py).
+    """
     where = needs.addresses(context, CONSOLE_PORT, (CONSOLE,), "-console")
-    return f"{where.public}/{CONSOLE_PAGE}"
+    path = urls.path_of(where.public).lstrip("/")
+    return f"{where.public}/{CONSOLE_PAGE}" + (f"?path={path}" if path else "")
 
 
 def tasks(context: Context, inputs: Inputs) -> list[Task]:

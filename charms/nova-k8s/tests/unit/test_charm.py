@@ -145,7 +145,20 @@ def test_a_console_has_an_address(cloud: NovaCloud, placement: testing.Relation)
         testing.Relation("ingress-console", remote_app_data=url),
     )
     bag = out.get_relations("nova-service")[0].local_app_data
-    assert bag["vnc-proxy-url"] == "https://gw/openstack-nova-console/vnc_lite.html"
+    page = "https://gw/openstack-nova-console/vnc_lite.html?path=openstack-nova-console"
+    assert bag["vnc-proxy-url"] == page
+    route = out.get_relations("ingress-console")[0]
+    assert route.local_app_data["strip-prefix"] == "true"
+    # a user who looks at a console is no request that others would have to wait for
+    assert "concurrency" not in route.local_unit_data
+
+
+def test_a_console_without_gateway_is_at_the_root(
+    cloud: NovaCloud, placement: testing.Relation
+) -> None:
+    out = cloud.running(placement, testing.Relation("nova-service"))
+    bag = out.get_relations("nova-service")[0].local_app_data
+    assert bag["vnc-proxy-url"].endswith(":6080/vnc_lite.html")
 
 
 def test_without_placement_it_waits(cloud: NovaCloud) -> None:

@@ -89,7 +89,15 @@ def health(port: int) -> ingress.HealthCheck:
     return ingress.HealthCheck("/", port=port, scheme="http")
 
 
-def route(endpoint: str, port: int, check: ingress.HealthCheck, suffix: str = "") -> Need:
+def route(
+    endpoint: str,
+    port: int,
+    check: ingress.HealthCheck,
+    suffix: str = "",
+    *,
+    strip: bool = False,
+    limited: bool = True,
+) -> Need:
     """A URL at the gateway, without a slash at its end.
 
     The gateway passes its path on: the service answers there and puts it into its links.
@@ -99,15 +107,23 @@ def route(endpoint: str, port: int, check: ingress.HealthCheck, suffix: str = ""
         port: Port of the service, by TLS.
         check: How the gateway asks for its health.
         suffix: What tells a second API of an application from its first, such as `-metadata`.
+        strip: Whether the gateway takes the path off instead, for a service that cannot be told of it.
+        limited: Whether the service has a number of requests that it works on at the same time, as an API under
+            uwsgi has; others wait in the gateway.
     """
 
     def request(context: Context, relation: ops.Relation) -> None:
-        concurrency = sizing.api(context.machine).concurrency
+        concurrency = sizing.api(context.machine).concurrency if limited else None
         server = ingress.Server(context.fqdn, context.bind_address, concurrency)
         ingress.write_unit(relation.data[context.charm.unit], server)
         if context.leader:
             wanted = ingress.Request(
-                context.model, context.app + suffix, port, scheme="https", healthcheck=check
+                context.model,
+                context.app + suffix,
+                port,
+                scheme="https",
+                strip_prefix=strip,
+                healthcheck=check,
             )
             ingress.write_request(relation.data[context.charm.app], wanted)
 
