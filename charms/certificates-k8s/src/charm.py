@@ -172,10 +172,9 @@ class CertificatesCharm(ops.CharmBase):
         late: set[str] = set()
         silence_counts = now().timestamp() < found.since + certificates.SILENT
         for relation in self._relations(PROVIDED):
-            answers = {
-                entry.csr: entry.fingerprint
-                for entry in tls_certificates.read_certificates(relation.data[self.app])
-            }
+            published = tls_certificates.read_certificates(relation.data[self.app])
+            answers = {entry.csr: entry.fingerprint for entry in published}
+            withdrawn = {entry.csr for entry in published if entry.revoked}
             seen: set[str] = set()
             for source in (relation.app, *relation.units):
                 bag = relation.data[source]
@@ -188,8 +187,9 @@ class CertificatesCharm(ops.CharmBase):
                     late |= {source.name} if silence_counts else set()
                 elif applied not in {answers[csr] for csr in asked if csr in answers}:
                     late.add(source.name)
-            if answers.keys() - seen:
-                # Of a unit that has gone, or that this leader has not been told of yet.
+            if answers.keys() - withdrawn - seen:
+                # Of a unit that has gone, or that this leader has not been told of yet. One that was withdrawn is
+                # not asked for any more as soon as its unit has asked for another.
                 late.add(relation.app.name)
         return late
 

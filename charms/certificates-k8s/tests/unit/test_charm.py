@@ -383,3 +383,33 @@ def test_withdrawn_certificates_stay_until_their_holders_have_others(ctx: testin
     assert found == {csr: True, other: None}
     done = replace_units(out, remote_units_data={0: requests(other)})
     assert len(answers(ctx.run(ctx.on.update_status(), done))) == 1
+
+
+def test_a_certificate_that_was_withdrawn_holds_no_new_authority_up(ctx: testing.Context):
+    csr, other = make_csr(), make_csr()
+    out = ctx.run(ctx.on.update_status(), state(csr, config={"ca-overlap": 0}))
+    out = ctx.run(ctx.on.action("rotate-certificates"), out)
+
+    def hears(out: testing.State, bag: dict[str, str]) -> testing.State:
+        asked = replace_units(out, remote_units_data={0: bag})
+        asked = dataclasses.replace(asked, config=out.config)
+        where = relation(asked, "certificates")
+        return ctx.run(ctx.on.relation_changed(where, remote_unit=0), asked)
+
+    out = hears(out, requests(other))
+    out = ctx.run(ctx.on.action("rotate-ca"), out)
+    now = {a["certificate_signing_request"]: a for a in answers(out)}
+    before = now[other]["chain"]
+    bag = requests(other)
+    mine = next(
+        entry
+        for entry in tls_certificates.read_certificates(
+            relation(out, "certificates").local_app_data
+        )
+        if entry.csr == other
+    )
+    tls_certificates.write_applied(bag, mine.fingerprint)
+    out = hears(out, bag)
+    after = next(a for a in answers(out) if a["certificate_signing_request"] == other)
+    assert after["certificate"] != now[other]["certificate"]
+    assert after["chain"][1:] == before[1:][::-1]  # type: ignore[index] # JSON
