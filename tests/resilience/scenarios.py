@@ -187,11 +187,19 @@ def _without_controller(stage: Stage) -> None:
 
 
 def _kill(application: str, unit: str, published: str) -> Scenario:
+    def change(stage: Stage) -> None:
+        stage.began[application] = stage.since(application)
+        kill(stage.cloud, unit)
+
+    def over(stage: Stage) -> bool:
+        now = stage.since(application).get(unit)
+        return bool(now) and now != stage.began[application].get(unit)
+
     return Scenario(
         f"kill-{application}",
         f"`kill -9` of all containers of {unit}",
-        lambda stage: kill(stage.cloud, unit),
-        restarts=(application,),
+        change,
+        over,
         failures="some",
         published=published,
     )
