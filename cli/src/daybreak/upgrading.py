@@ -94,7 +94,8 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
             said += ["there", f"{name} runs {to}, nothing is owed"]
         else:
             _preflight(work, status, made, resumes=there)
-            way = f"back to {to}" if made.way == "back" else f"{made.running} -> {to}"
+            ways = {"back": f"back to {to}", "none": f"{to} again, by its own image"}
+            way = ways.get(made.way, f"{made.running} -> {to}")
             said.append(f"{way}, {count(made.scale)}")
     memory = _Memory(work.instance, name)
     if made.way != "none" or not there:

@@ -511,8 +511,45 @@ def test_the_leader_parks_it_once(world: World, cluster: Cluster) -> None:
     out = context.run(context.on.update_status(), ready(world, planned_units=2))
     assert cluster.partition == 1
     cluster.asked.clear()
-    context.run(context.on.update_status(), out)
+    context.run(context.on.leader_elected(), out)
     assert cluster.asked == []
+
+
+def test_trust_that_is_taken_away_is_noticed(world: World, cluster: Cluster) -> None:
+    context = world.context
+    out = context.run(context.on.update_status(), ready(world, planned_units=2))
+    assert out.unit_status == testing.ActiveStatus()
+    cluster.trusted = False
+    out = context.run(context.on.config_changed(), out)
+    assert "juju trust echo-k8s --scope=cluster" in out.unit_status.message
+    cluster.trusted = True
+    out = context.run(context.on.config_changed(), out)
+    assert out.unit_status == testing.ActiveStatus()
+
+
+def test_a_roll_goes_on_when_there_is_trust_again(world: World, cluster: Cluster) -> None:
+    context = world.context
+    cluster.found = statefulset(partition=0, replicas=2, updated=1)
+    cluster.trusted = False
+    start = ready(world, planned_units=2, leader=False)
+    out = context.run(context.on.update_status(), start)
+    assert "juju trust echo-k8s --scope=cluster" in out.unit_status.message
+    # What could not be handed on is handed on later.
+    cluster.trusted = True
+    out = context.run(context.on.update_status(), out)
+    assert (cluster.partition, out.unit_status) == (1, testing.ActiveStatus())
+
+
+def test_the_leader_says_so_when_there_is_trust_again(world: World, cluster: Cluster) -> None:
+    context = world.context
+    cluster.found = statefulset(partition=1, replicas=2, updated=1)
+    cluster.trusted = False
+    out = context.run(context.on.update_status(), ready(world, planned_units=2))
+    cluster.trusted = True
+    out = context.run(context.on.config_changed(), out)
+    [peers] = out.get_relations("peers")
+    assert "partition" not in peers.local_app_data, "others would not try again"
+    assert cluster.partition == 1
 
 
 def test_a_new_unit_lowers_it_when_it_is_online(world: World, cluster: Cluster) -> None:

@@ -363,6 +363,15 @@ def test_a_database_ahead_of_the_code(cloud: Cloud) -> None:
     assert isinstance(out.unit_status, testing.BlockedStatus)
     assert "x9" in out.unit_status.message
     assert cloud.ran == []
+    # What mends it is done in the database, and makes no event.
+    assert wakes(out) == "60s"
+
+
+def wakes(out: testing.State) -> str:
+    """Period of the timer that runs the loop again."""
+    checks = out.get_container("echo").plan.checks
+    [timer] = [check for name, check in checks.items() if name.startswith("wait-retry")]
+    return str(timer.period)
 
 
 def test_a_check_that_refuses_changes_nothing(cloud: Cloud) -> None:
@@ -374,6 +383,7 @@ def test_a_check_that_refuses_changes_nothing(cloud: Cloud) -> None:
     assert "Roles are not immutable" in out.unit_status.message
     assert "back: daybreak upgrade echo --to 2025.1" in out.unit_status.message
     assert cloud.ran == ["status check"]
+    assert wakes(out) == "60s"
     # The way back is open, and whoever went it serves.
     out = cloud.run(cloud.state("2025.1", {1: "2025.1"}))
     assert out.unit_status == testing.ActiveStatus()

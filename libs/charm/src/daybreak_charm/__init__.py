@@ -20,9 +20,10 @@ from daybreak_charm.description import (
     up,
 )
 from daybreak_charm.effects import Effects
-from daybreak_charm.loop import RETRY, DaybreakCharm
+from daybreak_charm.loop import DaybreakCharm
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
 from daybreak_charm.upgrade import Step
+from daybreak_charm.wakers import RETRY
 
 __all__ = [
     "RETRY",

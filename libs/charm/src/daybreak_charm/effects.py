@@ -33,7 +33,15 @@ class Connection(Protocol):
 
 
 class DatabaseUnreachableError(Exception):
-    """The database did not accept a connection; it may later."""
+    """The database did not accept a connection, or refused a statement for its own state; it may later.
+
+    Attributes:
+        said: What the server said of its state, such as a disk that is full; empty when it said nothing.
+    """
+
+    def __init__(self, text: str, said: str = ""):
+        super().__init__(text)
+        self.said = said
 
 
 def probe(check: "Check", container: "ops.Container") -> bool:

@@ -9,18 +9,16 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, migration, partition, roll, tls, urls
+from daybreak_charm import containers, migration, partition, roll, tls, urls, wakers
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
 from daybreak_charm.start import run_tasks, wait_online
+from daybreak_charm.wakers import RETRY
 from daybreak_interfaces import NotReady
 
 logger = logging.getLogger(__name__)
-
-RETRY = "retry"
-"""Waker of a wait that only time ends; the loop makes a fresh timer of it on each run."""
 
 _EXCLUDED = (
     ops.StopEvent,
@@ -147,9 +145,11 @@ class DaybreakCharm(ops.CharmBase):
     def _see_that_it_ends(self) -> None:
         """Give a wait a waker that was found without the loop, in an action for example."""
         last = self.ask()[-1][1] if self.ask() else Ready()
-        if not isinstance(last, Waiting) or self.context.leaving:
+        if self.context.leaving:
             return
-        if self._arm(Waiting(last.why, last.waker or RETRY)):
+        if isinstance(last, Blocked) and last.waker:
+            self._arm(last)
+        if isinstance(last, Waiting) and self._arm(Waiting(last.why, last.waker or RETRY)):
             self._outcomes = None
             again = self.ask()
             self._arm_timer(again[-1][1] if again else Ready())
@@ -195,52 +195,10 @@ class DaybreakCharm(ops.CharmBase):
             self.context.acting = False
 
     def _arm(self, outcome: Outcome) -> bool:
-        """Make the waiter of a closed gate active, and no other.
-
-        Returns:
-            Whether the waiter's first try succeeded: such a check raises no event, so the loop
-            must run again.
-        """
-        wakers: dict[str, list[Waiter]] = {name: [] for name in self.description.containers}
-        waiter = outcome.waker if isinstance(outcome, Waiting) else None
-        if not self.description.containers:
-            return False
-        main = self.context.container(self.description.containers[0])
-        if waiter == RETRY:
-            if not main.can_connect():
-                return False
-            # A timer is a check that fails; one that has failed is spent, so its name alternates.
-            info = main.get_checks().get(containers.WAIT + "retry-a")
-            spent = info is not None and containers.is_active(info) and info.failures
-            waiter = Waiter("retry-b" if spent else "retry-a", command="/bin/false", period="10s")
-        if isinstance(waiter, Waiter):
-            wakers[waiter.container or self.description.containers[0]].append(waiter)
-        for name, waiters in wakers.items():
-            container = self.context.container(name)
-            if container.can_connect():
-                containers.set_waiters(container, waiters, container.get_plan())
-        if not isinstance(waiter, Waiter) or waiter.period != "1s":
-            return False
-        return self._first_try(self.context.container(waiter.container or main.name), waiter)
+        return wakers.arm(self.context, self.description.containers, outcome)
 
     def _arm_timer(self, outcome: Outcome) -> None:
-        """Give a wait a timer whose own waiter is content already and will raise no event.
-
-        A proxy accepts connections before its database does, for example.
-        """
-        if isinstance(outcome, Waiting) and isinstance(outcome.waker, Waiter):
-            self._arm(Waiting(outcome.why, RETRY))
-
-    def _first_try(self, container: ops.Container, waiter: Waiter) -> bool:
-        name = containers.WAIT + waiter.name
-        for _ in range(25):
-            info = container.get_checks(name).get(name)
-            if info is None or info.failures:
-                return False
-            if info.successes:
-                return True
-            self.effects.sleep(0.1)
-        return False
+        wakers.arm_timer(self.context, self.description.containers, outcome)
 
     def _evaluate(self) -> list[tuple[str, Outcome]]:
         """Ask the gates in order up to the first closed one; act in between if the loop runs."""
@@ -269,7 +227,10 @@ class DaybreakCharm(ops.CharmBase):
             logger.warning("the database is unreachable: %s", error)
             where = what.schema(inputs).connect
             waiter = Waiter("database", tcp=urls.host_port(where.host, where.port))
-            found.append(("database", Waiting("the database does not answer", waiter)))
+            why = (
+                f"the database says: {error.said}" if error.said else "the database does not answer"
+            )
+            found.append(("database", Waiting(why, waiter)))
         return found
 
     def _gates(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:

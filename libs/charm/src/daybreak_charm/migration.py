@@ -21,6 +21,7 @@ from daybreak_charm.upgrade import (
     Run,
     Step,
 )
+from daybreak_charm.wakers import SELDOM
 
 if TYPE_CHECKING:
     from daybreak_charm.context import Context
@@ -61,7 +62,8 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
         if isinstance(decision, Run):
             return Ready()
         if isinstance(decision, Refuse):
-            return Blocked(decision.why, decision.remedy)
+            # What is in the database may be mended there, and no event tells.
+            return Blocked(decision.why, decision.remedy, SELDOM)
         if not context.acting:
             return Waiting("the schema is to be migrated", "")
         lease = schemas.take(connection, schema.project, context.unit)
@@ -352,7 +354,7 @@ def _failed(context: "Context", step: Step, ended: Ended, record: Record) -> Out
     way_back = upgrade.back(context.app, record) if record.under_way else ""
     if step.phase == "check" and ended.code == CHECK_REFUSES:
         # It has judged the cloud, not stumbled: only somebody's hand changes its answer.
-        return Blocked(why, way_back or "correct it")
+        return Blocked(why, way_back or "correct it", SELDOM)
     logger.warning("%s", why)
     return Waiting(
         f"{why}; tried again every 10 s" + (f"; {way_back}" if way_back else ""), "retry"

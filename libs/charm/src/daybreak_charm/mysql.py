@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import cast
 
 import pymysql
 import pymysql.err
@@ -12,6 +13,10 @@ from daybreak_charm.effects import DatabaseUnreachableError
 from daybreak_charm.schema import NoSuchTableError
 
 NO_SUCH_TABLE = 1146
+CLIENT_ERRORS = 2000
+"""From here on numbers of errors are the client's own: the server said nothing."""
+SAID = 160
+"""Characters of the server's words that fit a status."""
 
 
 class MysqlConnection:
@@ -46,7 +51,8 @@ def connect(address: DatabaseAddress) -> Generator[MysqlConnection]:
     """Open a connection.
 
     Raises:
-        DatabaseUnreachableError: It refused or did not answer within 5 s. The text names no secret.
+        DatabaseUnreachableError: It refused or did not answer within 5 s, or refuses a statement for its own
+            state. The text names no secret.
     """
     context = ssl.create_default_context(cadata=address.tls_ca) if address.tls_ca else None
     try:
@@ -68,7 +74,12 @@ def connect(address: DatabaseAddress) -> Generator[MysqlConnection]:
         ) from None
     try:
         yield MysqlConnection(raw)
-    except pymysql.err.OperationalError as error:
-        raise DatabaseUnreachableError(f"{address.host}:{address.port}: {error.args[0]}") from None
+    except (pymysql.err.OperationalError, pymysql.err.InternalError) as error:
+        code, *words = cast("tuple[int | str, ...]", error.args) or (CLIENT_ERRORS,)
+        said = " ".join(f"{code} {' '.join(map(str, words))}".split())[:SAID]
+        where = f"{address.host}:{address.port}: {code}"
+        raise DatabaseUnreachableError(
+            where, said if isinstance(code, int) and code < CLIENT_ERRORS else ""
+        ) from None
     finally:
         raw.close()

@@ -59,10 +59,12 @@ class Blocked:
     Attributes:
         why: What is wrong.
         remedy: What to do about it.
+        waker: What runs the loop again where what the operator does makes no event.
     """
 
     why: str
     remedy: str
+    waker: str = ""
 
 
 Outcome = Ready | Waiting | Blocked

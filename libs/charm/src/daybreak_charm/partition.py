@@ -10,7 +10,7 @@ before it is ready.
 
 The StatefulSet is asked only where something may have changed: by a unit once for each new pod (a marker in its main
 container says that it has been), and by the leader when the number of units is not the one that it parked for (in the
-application's peer databag). Juju itself keeps the value on refresh, scale and trust.
+application's peer databag) or trust may have changed. Juju itself keeps the value on refresh, scale and trust.
 """
 
 import logging
@@ -122,13 +122,15 @@ def park(context: "Context", *, again: bool) -> None:
 
     Args:
         context: This dispatch.
-        again: Whether a refusal may have ended since, and is asked about again.
+        again: Whether trust may have changed since, and is asked about again.
     """
     known = context.peer_app.get(PARKED, "0")
     top = str(max(context.planned - 1, 0))
-    if context.peers is None or not context.leader or known == top:
+    if context.peers is None or not context.leader:
         return
-    if known == UNTRUSTED and not again:
+    # Trust may have been given or taken away; nobody waits for a lone unit.
+    again = again and (known == UNTRUSTED or context.planned > 1)
+    if known in (top, UNTRUSTED) and not again:
         return
     try:
         rollout = read(context.effects.kubernetes("GET", _path(context)))
@@ -140,6 +142,9 @@ def park(context: "Context", *, again: bool) -> None:
         return
     if not rollout.pending:
         context.put_peer_app(partition=top)
+    elif known == UNTRUSTED:
+        # The roll has stopped at a unit that could not hand it on; this tells it to try again.
+        context.put_peer_app(partition=None)
 
 
 def hold(context: "Context") -> None:
@@ -161,8 +166,10 @@ def go_on(context: "Context", main: str) -> Outcome:
     if context.planned <= 1:
         # Nobody waits for a lone unit.
         return Ready()
+    # Without trust Kubernetes paces a roll by pods alone, and where the partition was parked before, at the top unit.
+    untrusted = Ready(f"no unit can lead a roll: juju trust {context.app} --scope=cluster")
     if context.peer_app.get(PARKED) == UNTRUSTED:
-        return Ready(f"rolls do not wait for units: juju trust {context.app} --scope=cluster")
+        return untrusted
     if not context.acting or _has_rolled(context, main):
         return Ready()
     try:
@@ -171,8 +178,9 @@ def go_on(context: "Context", main: str) -> Outcome:
         new = rollout.pending and _is_new(context, found)
         _move(context, rollout, lowered(rollout, context.ordinal, context.planned, new=new))
     except kube.KubernetesError as error:
-        if error.status not in _REFUSED:
-            return Waiting(f"the roll cannot go on: the Kubernetes API says {error}", "retry")
+        if error.status in _REFUSED:
+            return untrusted
+        return Waiting(f"the roll cannot go on: the Kubernetes API says {error}", "retry")
     context.container(main).push(MARKER, "", make_dirs=True)
     return Ready()
 
