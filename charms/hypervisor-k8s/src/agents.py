@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from daybreak_charm import ini
-from daybreak_charm.nodes import Component, Container, shares
+from daybreak_charm.nodes import Component, Container, shares, shell
 from daybreak_charm.nodes.objects import FILES, PROGRAMS
 from daybreak_charm.openstack import options
 from daybreak_charm.openstack.service import CONNECTED
@@ -16,7 +16,6 @@ CA = f"{FILES}/ca.pem"
 KEY = f"{FILES}/tls.key"
 CERTIFICATE = f"{FILES}/tls.crt"
 SWITCH = "unix:/run/openvswitch/db.sock"
-_WORD = re.compile(r"[A-Za-z0-9_.:,/ \[\]-]*")
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]{1,15}(:[A-Za-z0-9_.-]{1,15})?")
 
 
@@ -124,18 +123,6 @@ class Cloud:
     databases: ovsdb_cms.Answer
     addresses: ovsdb_cms.Answer
     nova: nova.Answer
-
-
-def shell(**values: str) -> str:
-    """Return a file that a shell reads as variables.
-
-    Raises:
-        InvalidError: A value holds what a shell would take for more than a word.
-    """
-    for name, value in values.items():
-        if not _WORD.fullmatch(value):
-            raise InvalidError(f"{name} cannot be {value!r}")
-    return "".join(f"{name}='{value}'\n" for name, value in values.items())
 
 
 # --- OVN --------------------------------------------------------------------------------------

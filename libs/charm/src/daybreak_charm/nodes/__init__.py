@@ -1,5 +1,5 @@
 """Workloads that need the node itself: DaemonSets that a charm applies, with their programs and files."""
 
-from daybreak_charm.nodes.objects import Component, Container, HostPath, Owner, scripts
+from daybreak_charm.nodes.objects import Component, Container, HostPath, Owner, scripts, shell
 
-__all__ = ["Component", "Container", "HostPath", "Owner", "scripts"]
+__all__ = ["Component", "Container", "HostPath", "Owner", "scripts", "shell"]

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,24 @@ HOSTNAME = "kubernetes.io/hostname"
 """Label that every node has, with another value on each."""
 HASH = "daybreak/hash"
 """Annotation of an object: of what it was applied as; of a pod: of the files that it was started with."""
+_WORD = re.compile(r"[A-Za-z0-9_.:,/ \[\]-]*")
 
 
 def scripts(folder: Path) -> dict[str, str]:
     """Read the programs of a folder, by name."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+
+def shell(**values: str) -> str:
+    """Return a file that a shell reads as variables.
+
+    Raises:
+        ValueError: A value holds what a shell would take for more than a word.
+    """
+    for name, value in values.items():
+        if not _WORD.fullmatch(value):
+            raise ValueError(f"{name} cannot be {value!r}")
+    return "".join(f"{name}='{value}'\n" for name, value in values.items())
 
 
 @dataclass(frozen=True)
