@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daybreak import __main__, bootstrap, cloud, places, preflight, probe
+from daybreak import __main__, bootstrap, places, preflight
 from daybreak.commands import COMMANDS
 
 from .conftest import STATUS, Programs, application, settled, status_json, unit
@@ -262,64 +262,6 @@ def cloud_there(programs: Programs, instance: places.Instance) -> Programs:
     instance.run.mkdir(parents=True)
     (instance.run / "engine.sock").touch()
     return programs
-
-
-SHOW_UNIT = ("juju", "show-unit", "--model", "openstack", "keystone/0", "--format", "json")
-SHOWN = json.dumps(
-    {
-        "keystone/0": {
-            "opened-ports": [],
-            "charm": "local:keystone-k8s-0",
-            "leader": True,
-            "relation-info": [
-                {
-                    "relation-id": 1,
-                    "endpoint": "ingress-public",
-                    "related-endpoint": "ingress-public",
-                    "application-data": {"ingress": '{"url": "https://10.9.0.1/openstack-keystone"}'},
-                },
-                {
-                    "relation-id": 2,
-                    "endpoint": "certificates",
-                    "related-endpoint": "certificates",
-                    "application-data": {"certificates": '[{"ca": "PEM", "chain": []}]'},
-                },
-            ],
-        }
-    }
-)  # fmt: skip
-
-
-def test_status_asks_the_api_through_the_gateway(cloud_there: Programs, monkeypatch, capsys):
-    cloud_there.expect(*STATUS, stdout=settled())
-    cloud_there.expect(*SHOW_UNIT, stdout=SHOWN)
-    asked: list[tuple[str, str]] = []
-
-    def ask(url: str, certificate: str) -> probe.Answer:
-        asked.append((url, certificate))
-        return probe.Answer(True, "API v3.14", 0.012)
-
-    monkeypatch.setattr(cloud.overview, "__defaults__", (ask,))
-
-    assert __main__.main(["status"]) == 0
-
-    out = capsys.readouterr().out
-    assert asked == [("https://10.9.0.1/openstack-keystone/v3", "PEM")]
-    assert "identity  up     API v3.14, 12 ms" in out
-    assert "database  up     1 of 1 units active" in out
-
-
-def test_status_of_an_api_that_is_down_fails(cloud_there: Programs, monkeypatch, capsys):
-    cloud_there.expect(*STATUS, stdout=settled())
-    cloud_there.expect(*SHOW_UNIT, stdout=SHOWN)
-    answer = probe.Answer(False, "certificate verify failed", 0.01)
-    monkeypatch.setattr(cloud.overview, "__defaults__", (lambda url, certificate: answer,))
-
-    assert __main__.main(["status", "--format", "json"]) == 1
-
-    report = json.loads(capsys.readouterr().out)
-    assert report["healthy"] is False
-    assert report["services"][0]["detail"] == "certificate verify failed"
 
 
 def test_status_of_what_is_not_there_names_the_others(programs: Programs, instance, capsys):

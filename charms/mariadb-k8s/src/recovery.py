@@ -144,8 +144,7 @@ def _decide(context: Context, container: ops.Container, waited: float) -> Outcom
             return waiting
         return Blocked(
             f"no unit is part of a cluster, and {decision.why}",
-            "bring it back; if that cannot be, see what would be lost:"
-            f" juju run {context.unit} begin-anew",
+            f"bring it back; if that cannot be, juju run {context.unit} begin-anew says what would be lost",
         )
     ticket = json.dumps({"unit": decision.unit, "state": galera.digest(said)}, sort_keys=True)
     if context.acting and context.leader and context.peer_app.get(TICKET) != ticket:

@@ -80,12 +80,12 @@ def fetch(juju: jubilant.Juju, status: Status) -> Access:
     return account_from(account, authority(juju, status))
 
 
-def authority(juju: jubilant.Juju, status: Status) -> str:
+def authority(juju: jubilant.Juju, status: Status, seconds: int = ACTION_SECONDS) -> str:
     """Return the certificate of the authority behind the gateway, PEM; empty without one."""
     application = application_of(status, *AUTHORITY)
     if application is None:
         return ""
-    results = action(juju, f"{application}/leader", "get-ca-certificate")
+    results = action(juju, f"{application}/leader", "get-ca-certificate", seconds=seconds)
     return str(results.get("ca-certificate", "")).strip()
 
 
@@ -120,6 +120,7 @@ def action(
     parameters: Mapping[str, Any] | None = None,
     *,
     remedy: str = "See `daybreak status`; the unit must be active.",
+    seconds: int = ACTION_SECONDS,
 ) -> Mapping[str, Any]:
     """Run an action on a unit, such as `keystone/0` or `keystone/leader`, and return its results.
 
@@ -127,7 +128,7 @@ def action(
         DaybreakError: The action failed, timed out or is not known; names the remedy.
     """
     try:
-        task = juju.run(unit, name, parameters, wait=ACTION_SECONDS)
+        task = juju.run(unit, name, parameters, wait=seconds)
     except jubilant.TaskError as error:
         why = error.task.message or error.task.stderr or error.task.status
         raise DaybreakError(f"{unit} refused {name}: {why}", remedy=remedy) from error
@@ -150,24 +151,37 @@ def public_url(juju: jubilant.Juju, status: Status) -> tuple[str, str] | None:
     keystone = application_of(status, KEYSTONE)
     if keystone is None or not status.apps[keystone].units:
         return None
-    units = status.apps[keystone].units
-    leader = next((name for name, unit in units.items() if unit.leader), min(units))
-    url = certificate = ""
-    # an older client does not know the command, or leaves "leader" out
-    with contextlib.suppress(jubilant.CLIError, KeyError):
-        for relation in juju.show_unit(leader).relation_info:
-            if relation.endpoint == "ingress-public":
-                url = _nested(relation.app_data.get("ingress"), "url")
-            elif relation.endpoint == "certificates":
-                certificate = _authority_of(relation.app_data.get("certificates"))
+    url, certificate = route(juju, status, keystone)
     if url and (certificate or url.startswith("http:")):
-        return f"{url.rstrip('/')}/v3", certificate
-    if units[leader].workload_status.current != "active":
+        return f"{url}/v3", certificate
+    if status.apps[keystone].units[leader(status, keystone)].workload_status.current != "active":
         return None
     with contextlib.suppress(DaybreakError):
         account = fetch(juju, status)
         return account.auth_url, account.authority
     return None
+
+
+def leader(status: Status, application: str) -> str:
+    """Return the leader of an application that has units; any unit while there is none."""
+    units = status.apps[application].units
+    return next((name for name, unit in units.items() if unit.leader), min(units))
+
+
+def route(juju: jubilant.Juju, status: Status, application: str) -> tuple[str, str]:
+    """Return an application's URL at the gateway and the authority's certificate, as its databags say.
+
+    Each is empty when it is not there.
+    """
+    url = certificate = ""
+    # an older client does not know the command, or leaves "leader" out
+    with contextlib.suppress(jubilant.CLIError, KeyError):
+        for relation in juju.show_unit(leader(status, application)).relation_info:
+            if relation.endpoint == "ingress-public":
+                url = _nested(relation.app_data.get("ingress"), "url").rstrip("/")
+            elif relation.endpoint == "certificates":
+                certificate = _authority_of(relation.app_data.get("certificates"))
+    return url, certificate
 
 
 def _nested(text: str | None, key: str) -> str:

@@ -311,8 +311,15 @@ def _token(run: Run) -> tuple[str, str]:
     return "done", f"from {account.auth_url}, valid until {run.expires}"
 
 
-def fetch_access(juju: jubilant.Juju, status: Status) -> Access:
+def fetch_access(
+    juju: jubilant.Juju, status: Status, seconds: int = access.ACTION_SECONDS
+) -> Access:
     """Return the access, asking Keystone and the authority at the same time.
+
+    Args:
+        juju: The model.
+        status: Its status.
+        seconds: How long each of them may take.
 
     Raises:
         DaybreakError: One of them did not answer.
@@ -321,7 +328,7 @@ def fetch_access(juju: jubilant.Juju, status: Status) -> Access:
 
     def ask() -> None:
         with contextlib.suppress(DaybreakError):
-            certificate.append(access.authority(juju, status))
+            certificate.append(access.authority(juju, status, seconds))
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -330,7 +337,7 @@ def fetch_access(juju: jubilant.Juju, status: Status) -> Access:
         if keystone is None:
             return access.fetch(juju, status)
         results: Mapping[str, object] = access.action(
-            juju, f"{keystone}/leader", "get-admin-account"
+            juju, f"{keystone}/leader", "get-admin-account", seconds=seconds
         )
     finally:
         thread.join()

@@ -1,4 +1,4 @@
-"""The cloud as its users see it, and its end."""
+"""An instance as a whole: whether it is there, and its end."""
 
 from __future__ import annotations
 
@@ -9,115 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jubilant
-
-from . import access, probe, programs, tools, waiting
+from . import programs, tools
 from .errors import DaybreakError
 from .places import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from jubilant.statustypes import Status
+    from collections.abc import Iterator
 
     from .output import Reporter
     from .places import Home, Instance
-    from .waiting import UnitView
 
 END_SECONDS = 60
 """How long the charms may take to end their work."""
-
-ROLES = {
-    "keystone-k8s": "identity",
-    "gateway-k8s": "gateway",
-    "mariadb-k8s": "database",
-    "memcached-k8s": "cache",
-    "certificates-k8s": "certificates",
-}
-
-
-@dataclass(frozen=True)
-class Service:
-    """One service: whether it works, seen from outside where that is possible.
-
-    Attributes:
-        name: What it is for users.
-        application: The application that gives it.
-        state: `up`, `down`, or `waiting` while its units are not active.
-        detail: The answer of its API, or what it waits for.
-        url: Where users reach it; empty for what only services use.
-        seconds: Time of the answer; None where nothing was asked.
-    """
-
-    name: str
-    application: str
-    state: str
-    detail: str
-    url: str = ""
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """Everything that `daybreak status` reports."""
-
-    instance: str
-    services: tuple[Service, ...]
-    units: tuple[UnitView, ...]
-
-    @property
-    def healthy(self) -> bool:
-        """Whether all services work and no unit waits."""
-        return (
-            bool(self.services)
-            and all(service.state == "up" for service in self.services)
-            and all(unit.ready for unit in self.units)
-        )
-
-
-def overview(
-    instance: Instance,
-    juju: jubilant.Juju,
-    ask: Callable[[str, str], probe.Answer] = probe.identity,
-) -> Overview:
-    """Look at an instance.
-
-    Raises:
-        DaybreakError: Its engine or controller does not answer.
-    """
-    try:
-        status = juju.status()
-    except jubilant.CLIError as error:
-        if "not found" in (error.stderr or ""):
-            raise DaybreakError(
-                f"instance {instance.name} has no cloud yet",
-                remedy=f"Make it: daybreak bootstrap --instance {instance.name}",
-            ) from error
-        if instance.place is not None:
-            raise DaybreakError(
-                f"the controller of instance {instance.name} does not answer",
-                details=tuple((error.stderr or "").strip().splitlines()),
-                remedy=f"Look at it: juju show-controller {str(juju.model).partition(':')[0]}; on"
-                " MicroK8s: microk8s status",
-            ) from error
-        raise DaybreakError(
-            f"the engine of instance {instance.name} does not answer",
-            details=tuple((error.stderr or "").strip().splitlines()),
-            remedy=f"Start it: daybreak-engine --instance {instance.name} start; its log is"
-            f" {instance.state}/logs/supervisor.log",
-        ) from error
-    progress = waiting.progress(status)
-    services = tuple(
-        _service(juju, status, name, app.charm_name, progress, ask)
-        for name, app in status.apps.items()
-        if app.charm_name in ROLES
-    )
-    order = list(ROLES.values())
-    return Overview(
-        instance.name,
-        tuple(sorted(services, key=lambda service: order.index(service.name))),
-        progress.units,
-    )
 
 
 def require(instance: Instance) -> None:
@@ -135,33 +38,6 @@ def require(instance: Instance) -> None:
         remedy=(f"There is: {', '.join(others)} (--instance). " if others else "")
         + f"To make it: daybreak bootstrap --instance {instance.name}",
     )
-
-
-def _service(
-    juju: jubilant.Juju,
-    status: Status,
-    application: str,
-    charm: str,
-    progress: waiting.Progress,
-    ask: Callable[[str, str], probe.Answer],
-) -> Service:
-    role = ROLES[charm]
-    mine = [u for u in progress.units if u.name.partition("/")[0] == application]
-    behind = [unit for unit in mine if not unit.ready]
-    if charm == access.KEYSTONE:
-        found = access.public_url(juju, status)
-        if found is None:
-            reason = behind[0].message if behind else "no public URL yet"
-            return Service(role, application, "waiting", reason)
-        answer = ask(*found)
-        state = "up" if answer.ok else "down"
-        return Service(role, application, state, answer.detail, found[0], answer.seconds)
-    if not mine:
-        return Service(role, application, "down", "scaled to 0 units")
-    ready = len(mine) - len(behind)
-    if ready == 0:
-        return Service(role, application, "waiting", behind[0].message)
-    return Service(role, application, "up", f"{ready} of {len(mine)} units active")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _COLOURS = {
     "there": "green",
     "would": "cyan",
     "waiting": "yellow",
+    "unknown": "yellow",
     "maintenance": "yellow",
     "warning": "yellow",
     "blocked": "red",
