@@ -324,6 +324,40 @@ def test_openrc_of_a_keystone_that_refuses_says_why(cloud_there: Programs, capsy
     assert "not bootstrapped yet" in capsys.readouterr().err
 
 
+DASHBOARD = (
+    "juju", "run", "--model", "openstack", "--format", "json",
+    "horizon/leader", "get-dashboard-url", "--wait", "60s",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_the_dashboards_address_and_account(cloud_there: Programs, shown: bool, capsys):
+    url = {"url": "http://10.9.0.1/openstack-horizon/"}
+    task = {"horizon/0": {"id": "3", "status": "completed", "results": url}}
+    cloud_there.expect(
+        *STATUS, stdout=settled(horizon=application("horizon-k8s", unit(), name="horizon"))
+    )
+    cloud_there.expect(*DASHBOARD, stdout=json.dumps(task))
+    cloud_there.expect(*ACCOUNT, stdout=TASK)
+
+    assert __main__.main(["dashboard", *(["--show-password"] if shown else [])]) == 0
+
+    out = capsys.readouterr().out
+    assert "URL        http://10.9.0.1/openstack-horizon/" in out
+    assert "domain     admin_domain" in out
+    assert ("hunter2" in out) is shown
+
+
+def test_a_cloud_without_dashboard_says_so(cloud_there: Programs, capsys):
+    cloud_there.expect(*STATUS, stdout=settled())
+
+    assert __main__.main(["dashboard"]) == 1
+
+    err = capsys.readouterr().err
+    assert "this cloud has no dashboard" in err
+    assert "horizon-k8s" in err
+
+
 DESTROY = (
     "juju", "destroy-model", "openstack", "--no-prompt", "--destroy-storage", "--force",
     "--timeout", "60s",

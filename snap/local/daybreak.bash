@@ -3,7 +3,7 @@ _daybreak() {
     local word=${COMP_WORDS[COMP_CWORD]} path=daybreak choices i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$path ${COMP_WORDS[i]}" in
-            "daybreak bootstrap" | "daybreak status" | "daybreak env" | "daybreak openrc" | "daybreak demo" | "daybreak scale" | "daybreak plan" | "daybreak upgrade" | "daybreak images" | "daybreak images build" | "daybreak images list" | "daybreak images export" | "daybreak images push" | "daybreak node" | "daybreak destroy") path="$path ${COMP_WORDS[i]}" ;;
+            "daybreak bootstrap" | "daybreak status" | "daybreak dashboard" | "daybreak logs" | "daybreak env" | "daybreak openrc" | "daybreak demo" | "daybreak scale" | "daybreak plan" | "daybreak upgrade" | "daybreak images" | "daybreak images build" | "daybreak images list" | "daybreak images export" | "daybreak images push" | "daybreak node" | "daybreak destroy") path="$path ${COMP_WORDS[i]}" ;;
         esac
     done
     case ${COMP_WORDS[COMP_CWORD - 1]} in
@@ -13,9 +13,11 @@ _daybreak() {
             ;;
     esac
     case $path in
-        "daybreak") choices="--help --version bootstrap status env openrc demo scale plan upgrade images node destroy" ;;
+        "daybreak") choices="--help --version bootstrap status dashboard logs env openrc demo scale plan upgrade images node destroy" ;;
         "daybreak bootstrap") choices="--help --instance --bundle --provider --timeout --dry-run --format --from --overlay --model --controller --juju --cloud --metallb --microk8s-channel --juju-channel" ;;
         "daybreak status") choices="--help --instance --format" ;;
+        "daybreak dashboard") choices="--help --instance --show-password --format" ;;
+        "daybreak logs") choices="--help --instance --follow --lines --format" ;;
         "daybreak env") choices="--help --instance" ;;
         "daybreak openrc") choices="--help --instance --format" ;;
         "daybreak demo") choices="--help --instance --image --user --ram --cidr --gateway --pool --external-network --physical-network --clean-up --timeout --format" ;;

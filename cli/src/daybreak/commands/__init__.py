@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from . import bootstrap, demo, destroy, env, images, node, openrc, plan, scale, status, upgrade
+from . import (
+    bootstrap,
+    dashboard,
+    demo,
+    destroy,
+    env,
+    images,
+    logs,
+    node,
+    openrc,
+    plan,
+    scale,
+    status,
+    upgrade,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -47,6 +61,8 @@ class Command(Protocol):
 COMMANDS: Mapping[str, Command] = {
     "bootstrap": bootstrap,
     "status": status,
+    "dashboard": dashboard,
+    "logs": logs,
     "env": env,
     "openrc": openrc,
     "demo": demo,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..bootstrap import Run, Step
     from ..cloud import Removal
+    from ..logs import Source
     from ..output import Reporter
     from ..places import Home, Instance
     from ..preflight import Finding
@@ -65,6 +66,14 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """End what runs beside the steps."""
+        ...
+
+    def logs(self) -> tuple[Source, ...]:
+        """Return the logs of all containers.
+
+        Raises:
+            DaybreakError: They cannot be had.
+        """
         ...
 
     def removal(self, *, purge: bool) -> Removal:

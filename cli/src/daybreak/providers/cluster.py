@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import jubilant
 import yaml
 
-from .. import bundles, cloud, programs, records, users
+from .. import bundles, cloud, logs, programs, records, users
 from ..errors import DaybreakError
 from ..places import MODEL
 from . import checks
@@ -49,6 +49,7 @@ class Cluster:
 
     name = ""
     group = ""
+    kubectl = ("kubectl",)
 
     @property
     def place(self) -> Path:
@@ -236,6 +237,10 @@ class Cluster:
 
     def close(self) -> None:
         """Do nothing: nothing runs beside the steps."""
+
+    def logs(self) -> tuple[logs.Source, ...]:
+        """Return the logs of the model's pods."""
+        return logs.pods(self.kubectl, self.model)
 
     # --- findings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jubilant
 
-from .. import cloud, preflight, tools
+from .. import cloud, logs, preflight, tools
 from ..places import MODEL
 from ..preflight import Level
 
@@ -123,6 +123,10 @@ class Embedded:
         else:
             tools.start_engine(self.instance, self.home)
         return ("there" if there else "done"), f"instance {self.instance.name}"
+
+    def logs(self) -> tuple[logs.Source, ...]:
+        """Return the files that the engine keeps; it need not run."""
+        return logs.files(self.instance.state / "logs")
 
     def removal(self, *, purge: bool) -> cloud.Removal:
         """Return what :meth:`destroy` would do."""

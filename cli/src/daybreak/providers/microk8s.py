@@ -47,6 +47,7 @@ class MicroK8s(Cluster):
 
     name = "microk8s"
     group = GROUP
+    kubectl = nodes.KUBECTL
 
     def __post_init__(self):
         self.metallb = self.options.metallb
