@@ -82,17 +82,23 @@ def _authority(stage: Stage) -> str:
 
 
 def _rotate_authority(stage: Stage) -> None:
+    """Users do what they are told to: fetch the bundle while both authorities are in it."""
     stage.juju.config("certificates", {"ca-overlap": "0"})
     stage.notes["authority"] = _authority(stage)
     stage.juju.run("certificates/leader", "rotate-ca")
+    both = _authority(stage)
+    assert both.count("BEGIN CERTIFICATE") == 2
+    assert stage.load
+    stage.load.trust(both)
 
 
 def _authority_followed(stage: Stage) -> bool:
-    """Users do what they are told to: fetch the bundle while both authorities are in it."""
     now = _authority(stage)
-    assert stage.load
-    stage.load.trust(now)
     return now.count("BEGIN CERTIFICATE") == 1 and now.strip() != stage.notes["authority"].strip()
+
+
+def _trust_anew(stage: Stage) -> None:
+    stage.account = stage.cloud.account()
 
 
 VISITOR = "visitor"
@@ -267,6 +273,7 @@ SCENARIOS = (
         _rotate_authority,
         _authority_followed,
         restarts=("keystone",),
+        tidy=_trust_anew,
     ),
     Scenario(
         "rotate-service-user",
