@@ -30,6 +30,8 @@ HOST_PATHS: Mapping[str, HostPath] = {
     "/run/netns": HostPath(f"{RUN}/netns", shared=True),
     "/sys/fs/cgroup": HostPath("/sys/fs/cgroup", made=False),
     "/lib/modules": HostPath("/lib/modules", made=False),
+    # Consoles: QEMU makes a terminal for each server, and nova-compute looks for it by its path.
+    "/dev/pts": HostPath("/dev/pts", made=False),
     **shares.HOST_PATHS,
 }
 """What containers may see of their node, by the path at which they see it."""
@@ -46,6 +48,7 @@ LIBVIRT_PATHS = (
     "/var/log/libvirt",
     "/run/openvswitch",
     "/var/lib/nova",
+    "/dev/pts",
 )
 SOCKET = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
 

@@ -127,7 +127,8 @@ NOVA = Service(
             8785,
             CONTAINER,
             wsgi,
-            routes=("ingress-metadata",),
+            # Its users, the hypervisors' agents, know a host and a port, but no path on a gateway.
+            routes=(),
             suffix="-metadata",
             lazy=True,
         ),

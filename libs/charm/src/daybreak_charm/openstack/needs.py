@@ -160,7 +160,8 @@ def addresses(
     Args:
         context: This dispatch.
         port: Port of the service.
-        routes: Endpoints of the relations with gateways: for services, and for users.
+        routes: Endpoints of the relations with gateways: for services, and for users; none for what the
+            cluster alone may ask.
         suffix: As in `route`.
     """
     service = urls.url("https", context.service_fqdn, port)
@@ -170,8 +171,8 @@ def addresses(
         for relation in context.relations(endpoint)
     }
     found = {key: url for key, url in answers.items() if isinstance(url, str)}
-    inside, outside = (found.get(endpoint) for endpoint in (routes[0], routes[-1]))
-    inside = inside or service
+    inside = (found.get(routes[0]) if routes else None) or service
+    outside = found.get(routes[-1]) if routes else None
     prefix = urls.path_of(inside) or f"/{context.model}-{context.app}{suffix}"
     return Urls(inside, outside or inside, prefix, settled=found == answers)
 
