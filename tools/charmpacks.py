@@ -357,5 +357,8 @@ def copy_bundles() -> None:
     target = RELEASE / "bundles"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for path in sorted((ROOT / "bundles").glob("*.yaml")):
-        shutil.copy(path, target)
+    source = ROOT / "bundles"
+    for path in sorted(source.rglob("*.yaml")):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(path, place)

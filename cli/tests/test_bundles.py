@@ -59,6 +59,23 @@ def test_relations_of_a_bundle_join_endpoints_of_one_interface(path: Path):
         assert any(a is not None and a == b for a, b in joined), (one, other)
 
 
+@pytest.mark.parametrize("name", ["single", "ha"])
+def test_an_overlay_is_about_units_and_storage_of_the_whole_control_plane(name: str):
+    import yaml
+
+    content = yaml.safe_load(bundles.find(name, ROOT / "bundles/overlays", "overlay").read_text())
+    assert set(content) == {"applications"}
+    bundle = bundles.load(bundles.find("openstack", ROOT / "bundles"))
+    assert set(content["applications"]) == set(bundle.names)
+    charms = {app.name: app.charm_name for app in bundle.applications}
+    for app, fields in content["applications"].items():
+        assert fields.keys() <= {"scale", "storage"}
+        declared = yaml.safe_load((ROOT / "charms" / charms[app] / "charmcraft.yaml").read_text())
+        for storage, size in fields.get("storage", {}).items():
+            least = declared["storage"][storage]["minimum-size"]
+            assert int(size.removesuffix("G")) >= int(least.removesuffix("G"))
+
+
 def test_a_misspelt_name_gets_the_nearest_one(tmp_path: Path):
     (tmp_path / "identity.yaml").touch()
 

@@ -7,14 +7,14 @@ _daybreak() {
         esac
     done
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --bundle | --ca-file | --from | --image | --overlay)
+        --bundle | --ca-file | --from | --image | --overlay | --size)
             compopt -o default
             return
             ;;
     esac
     case $path in
         "daybreak") choices="--help --version bootstrap status dashboard logs env openrc demo scale plan upgrade images node destroy" ;;
-        "daybreak bootstrap") choices="--help --instance --bundle --provider --timeout --dry-run --format --from --overlay --model --controller --juju --cloud --metallb --microk8s-channel --juju-channel" ;;
+        "daybreak bootstrap") choices="--help --instance --bundle --size --provider --timeout --dry-run --format --from --overlay --model --controller --juju --cloud --metallb --microk8s-channel --juju-channel" ;;
         "daybreak status") choices="--help --instance --format" ;;
         "daybreak dashboard") choices="--help --instance --show-password --format" ;;
         "daybreak logs") choices="--help --instance --follow --lines --format" ;;

@@ -79,6 +79,8 @@ class Run:
     report: Reporter
     timeout: float
     dry_run: bool = False
+    sizes: tuple[Path, ...] = ()
+    """Overlays on the bundle, before those of the provider."""
     clock: Clock = field(default_factory=Clock)
     findings: tuple[Finding, ...] = ()
     status: Status | None = None
@@ -165,7 +167,7 @@ def _deploy(run: Run) -> tuple[str, str]:
     if run.dry_run and not run.provider.reachable():
         names = f"{len(run.bundle.names)} applications: {', '.join(run.bundle.names)}"
         path, pinned = run.provider.deployed(run)
-        overlays = "".join(f" --overlay {file}" for file in pinned)
+        overlays = "".join(f" --overlay {file}" for file in (*run.sizes, *pinned))
         command = f"juju deploy {path}{overlays} --trust; " if run.instance.place else ""
         return "would", command + names
     run.status = _model(run)
@@ -177,7 +179,9 @@ def _deploy(run: Run) -> tuple[str, str]:
     path, pinned = run.provider.deployed(run)
     with _kept_scales(run) as scales:
         try:
-            words = [word for file in (*pinned, *scales) for word in ("--overlay", str(file))]
+            words = [
+                word for file in (*run.sizes, *pinned, *scales) for word in ("--overlay", str(file))
+            ]
             run.juju.cli("deploy", str(path), *words, "--trust")
         except jubilant.CLIError as error:
             raise DaybreakError(

@@ -82,32 +82,30 @@ def known(directory: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in directory.glob("*.yaml")))
 
 
-def find(wanted: str, directory: Path) -> Path:
-    """Return the file of a bundle that is given by name or by path.
+def find(wanted: str, directory: Path, kind: str = "bundle") -> Path:
+    """Return the file of a bundle, or an overlay on one, that is given by name or by path.
 
     Raises:
-        DaybreakError: There is no such bundle; lists those that there are.
+        DaybreakError: There is no such file; lists those that there are.
     """
+    names = ", ".join(known(directory)) or "none"
     if "/" in wanted or wanted.endswith((".yaml", ".yml")):
         path = Path(wanted).absolute()
         if path.is_dir():
             path = path / "bundle.yaml"
         if not path.is_file():
             raise DaybreakError(
-                f"bundle file {path} does not exist",
-                remedy="Give the path of a bundle file, or the name of one of the bundles: "
-                + ", ".join(known(directory)),
+                f"{kind} file {path} does not exist",
+                remedy=f"Give the path of a file, or the name of one of the {kind}s: {names}",
             )
         return path
     if wanted in known(directory):
         return directory / f"{wanted}.yaml"
     near = difflib.get_close_matches(wanted, known(directory), n=1)
     raise DaybreakError(
-        f'there is no bundle "{wanted}"',
+        f'there is no {kind} "{wanted}"',
         remedy=(f"Did you mean {near[0]}? " if near else "")
-        + "Known bundles: "
-        + (", ".join(known(directory)) or "none")
-        + ". A bundle of your own is given by its path: --bundle ./mine.yaml",
+        + f"Known {kind}s: {names}. One of your own is given by its path: ./mine.yaml",
     )
 
 

@@ -92,6 +92,11 @@ class Home:
         return self.path / "bundles"
 
     @property
+    def overlays(self) -> Path:
+        """The overlays on bundles that have a name."""
+        return self.bundles / "overlays"
+
+    @property
     def sources(self) -> bool:
         """Whether charms and images can be made here, as in a checkout."""
         return (self.path / "charms").is_dir()

@@ -35,6 +35,7 @@ Examples:
   daybreak bootstrap                          the identity bundle, instance "daybreak"
   daybreak bootstrap --dry-run                what would be done, changing nothing
   daybreak bootstrap --bundle ./mine.yaml     a bundle of your own
+  daybreak bootstrap --bundle openstack --size ha   three units where a loss must not be seen
   daybreak bootstrap --instance test-1        a second cloud beside the first
   daybreak bootstrap --format json            durations of the steps, for programs
   sudo daybreak bootstrap --provider microk8s --metallb 192.168.1.240-192.168.1.250
@@ -49,6 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         default="identity",
         help="a bundle by name, or a file (default: identity)",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="NAME|FILE",
+        help="an overlay on the bundle that is deployed with it: `single` or `ha`, or a file of your"
+        " own (default: one unit of each application; --bundle openstack)",
     )
     parser.add_argument(
         "--provider",
@@ -116,13 +123,16 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     provider, instance = _provider(options, instance, home, archive_home)
     home = archive_home or home
     bundle = bundles.load(bundles.find(options.bundle, home.bundles))
+    sizes = [bundles.find(options.size, home.overlays, "overlay")] if options.size else []
     if options.format == "text":
         print(
             f"daybreak: bundle {bundle.path.stem}, instance {instance.name}, on {provider.name}",
             flush=True,
         )
     timeout = options.timeout or (900.0 if provider.name == "embedded" else 1800.0)
-    work = bootstrap.Run(bundle, instance, home, provider, reporter, timeout, options.dry_run)
+    work = bootstrap.Run(
+        bundle, instance, home, provider, reporter, timeout, options.dry_run, tuple(sizes)
+    )
     result = bootstrap.bootstrap(work)
     if options.format == "json":
         said = {"instance": instance.name, "provider": provider.name}
