@@ -253,7 +253,7 @@ def nova_compute(
                 "nova-compute.sh",
                 (
                     *("/run/daybreak", "/run/libvirt", "/run/openvswitch"),
-                    *("/var/lib/nova", "/var/lib/libvirt", "/lib/modules", "/dev/pts"),
+                    *("/var/lib/nova", "/var/lib/libvirt", "/lib/modules", "/run/pts"),
                     shares.FOLDER,
                 ),
                 _connected(folder, "nova-compute", str(cloud.messaging.port)),

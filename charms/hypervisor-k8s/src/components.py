@@ -30,8 +30,8 @@ HOST_PATHS: Mapping[str, HostPath] = {
     "/run/netns": HostPath(f"{RUN}/netns", shared=True),
     "/sys/fs/cgroup": HostPath("/sys/fs/cgroup", made=False),
     "/lib/modules": HostPath("/lib/modules", made=False),
-    # Consoles: QEMU makes a terminal for each server, and nova-compute looks for it by its path.
-    "/dev/pts": HostPath("/dev/pts", made=False),
+    # Terminals: QEMU makes one for each server, and nova-compute reads a console only when it sees it.
+    "/run/pts": HostPath(f"{RUN}/pts", shared=True),
     **shares.HOST_PATHS,
 }
 """What containers may see of their node, by the path at which they see it."""
@@ -48,7 +48,7 @@ LIBVIRT_PATHS = (
     "/var/log/libvirt",
     "/run/openvswitch",
     "/var/lib/nova",
-    "/dev/pts",
+    "/run/pts",
 )
 SOCKET = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
 

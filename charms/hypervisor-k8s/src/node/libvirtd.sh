@@ -1,6 +1,9 @@
 #!/bin/sh
 # libvirt: starts QEMU, which stays in the control group that it was started in, outside the container's.
 set -eu
+# Servers' terminals are in a file system of the node: each container has one of its own, in which nobody else sees them.
+[ -e /run/pts/ptmx ] || mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts /run/pts
+mount --bind /run/pts /dev/pts
 if [ ! -s /run/daybreak/virt-type ]; then
     /opt/daybreak/acceleration.sh > /run/daybreak/virt-type.new
     mv /run/daybreak/virt-type.new /run/daybreak/virt-type

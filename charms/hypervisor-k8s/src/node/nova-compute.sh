@@ -4,6 +4,8 @@ set -eu
 # shellcheck disable=SC1091 # the charm renders it
 . /etc/daybreak/settings
 until [ -s /run/daybreak/virt-type ]; do sleep 0.5; done
+# A libvirt that has not been replaced yet keeps them to itself.
+[ ! -e /run/pts/ptmx ] || mount --bind /run/pts /dev/pts
 type=$VIRT_TYPE
 [ "$type" != auto ] || type=$(cat /run/daybreak/virt-type)
 mode=$CPU_MODE
