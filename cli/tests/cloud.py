@@ -62,6 +62,7 @@ class Cloud:
         return SimpleNamespace(
             images=lambda name, tag: [i for i in self.all("image", name=name) if i.tags == tag],
             create_image=create,
+            get_image=lambda number: self.find("image", number),
             delete_image=lambda item: self.remove("image", item),
         )
 

@@ -386,6 +386,7 @@ def test_a_taken_physical_network_can_be_used(demo: Demo):
 
     (ip,) = demo.cloud.all("ip")
     assert ip.floating_network_id == theirs.id
+    assert running.make(again(demo)).address == ip.floating_ip_address
     running.clean_up(again(demo))
     assert demo.cloud.all("network") == [theirs]
 

@@ -102,7 +102,10 @@ def explain(error: Exception) -> tuple[str, str]:
             " both know: juju run keystone/leader rotate-admin-password",
         )
     if code == 403 and "quota" in said.lower():
-        return said, "Raise the quota (openstack quota set), or remove what is not needed any more."
+        return (
+            said,
+            "Ask for less, remove what is not needed any more, or raise the quota: openstack quota set",
+        )
     if code == 403:
         return said, "A policy of the service forbids it: see the charm's option policy-overrides."
     if isinstance(error, auth.SSLError):

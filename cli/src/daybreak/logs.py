@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.3
 BLOCK = 1 << 16
 """Bytes that a file is read by, from its end."""
+MANY = 10000
+"""Lines in which the names of services are looked for."""
 CHARM = "charm"
 """The container of the charm itself: what it says is in `juju debug-log`."""
 _CRI = re.compile(r"(\S+) (?:stdout|stderr) ([FP]) ?(.*)")
@@ -72,8 +74,12 @@ class Source(Protocol):
         """The container's name."""
         ...
 
-    def last(self, count: int) -> list[Line]:
+    def last(self, count: int, service: str = "") -> list[Line]:
         """Return the last lines, oldest first.
+
+        Args:
+            count: How many at most.
+            service: Only what this Pebble service says; all when empty.
 
         Raises:
             DaybreakError: They cannot be had.
@@ -131,7 +137,7 @@ def choose(sources: Sequence[Source], name: str) -> tuple[list[Source], str]:
     return (found, "") if found else (workloads, rest)
 
 
-def last(sources: Iterable[Source], service: str, count: int) -> list[Line]:
+def last(sources: Sequence[Source], service: str, count: int) -> list[Line]:
     """Return the last lines of all sources together, in the order of time.
 
     Args:
@@ -142,21 +148,21 @@ def last(sources: Iterable[Source], service: str, count: int) -> list[Line]:
     Raises:
         UsageError: No source knows that service; lists those that were heard.
     """
-    # a service among others needs more lines to be found in
-    wanted = count * 20 if service else count
-    lines = list(
-        heapq.merge(*(source.last(wanted) for source in sources), key=lambda line: line.time)
-    )
-    if service:
-        heard = {line.service for line in lines if line.service} - {"pebble"}
-        if service not in heard:
-            there = sorted(heard | {source.container for source in sources} - {CHARM})
-            raise UsageError(
-                f"there is no container and no service {service}",
-                remedy=f"There are: {', '.join(there) or 'none'}.",
-            )
-        lines = [line for line in lines if line.service == service]
+    found = [source.last(count, service) for source in sources]
+    if service and not any(found):
+        heard = {line.service for source in sources for line in source.last(MANY)}
+        names = sorted(heard - {"", "pebble"} | {source.container for source in sources} - {CHARM})
+        raise UsageError(
+            f"there is no container {service}, and no service of that name has said anything",
+            remedy=f"There are: {', '.join(names) or 'none'}.",
+        )
+    lines = list(heapq.merge(*found, key=lambda line: line.time))
     return lines[-count:] if count else []
+
+
+def only(lines: list[Line], service: str) -> list[Line]:
+    """Return what a service said of these lines; all of them when it is empty."""
+    return [line for line in lines if line.service == service] if service else lines
 
 
 def follow(sources: Sequence[Source], service: str, after: str) -> Iterator[Line]:
@@ -199,8 +205,8 @@ class File:
     container: str
     path: Path
 
-    def last(self, count: int) -> list[Line]:
-        """Return the last lines, oldest first.
+    def last(self, count: int, service: str = "") -> list[Line]:
+        """Return the last lines, oldest first; see `Source`.
 
         Raises:
             DaybreakError: The file cannot be read.
@@ -216,7 +222,7 @@ class File:
                     content = stream.read(step) + content
                     # the first line of a block is a half one, unless the block is at the start
                     whole = content.split(b"\n", 1)[-1] if place else content
-                    lines = self._lines(whole)
+                    lines = only(self._lines(whole), service)
                     if len(lines) >= count or not place:
                         return lines[-count:] if count else []
         except OSError as error:
@@ -274,24 +280,23 @@ class Pod:
     def _words(self, count: int) -> list[str]:
         return [word.replace("{lines}", str(count)) for word in self.tail]
 
-    def last(self, count: int) -> list[Line]:
-        """Return the last lines, oldest first.
+    def last(self, count: int, service: str = "") -> list[Line]:
+        """Return the last lines, oldest first; see `Source`.
 
         Raises:
             DaybreakError: The program failed.
         """
-        output = programs.capture(self._words(count), timeout=60)
+        # what one service says may be anywhere in it
+        output = programs.capture(self._words(MANY if service else count), timeout=60)
         if not output.ok:
             raise DaybreakError(
                 f"the log of {self.pod} {self.container} cannot be read",
                 details=tuple(output.stderr.strip().splitlines()[-5:]),
                 remedy="See `daybreak status`: a container that does not run has no log of Pebble's.",
             )
-        return [
-            line
-            for text in output.stdout.splitlines()
-            if not _NOISE.match((line := timed(self.pod, self.container, text)).text)
-        ]
+        lines = [timed(self.pod, self.container, text) for text in output.stdout.splitlines()]
+        found = only([line for line in lines if not _NOISE.match(line.text)], service)
+        return found[-count:] if count else []
 
     def follow(self, after: str, say: Callable[[Line], None], over: threading.Event) -> None:
         """Hand over every line that is later than a time, until the program ends."""

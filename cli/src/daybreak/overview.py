@@ -122,7 +122,7 @@ def overview(instance: Instance, juju: jubilant.Juju, whole: Bundle | None) -> O
     types = {service.name for service in services}
     wrong = (
         *refused,
-        *(troubles.of_unit(unit, status, whole) for unit in progress.waiting),
+        *(troubles.of_unit(unit, status, whole) for unit in _roots_first(progress.waiting)),
         *silent,
         *(troubles.of_agent(agent, status) for agent in found if agent.state == "down"),
         *troubles.missing_services(types if session else ()),
@@ -130,6 +130,11 @@ def overview(instance: Instance, juju: jubilant.Juju, whole: Bundle | None) -> O
     return Overview(
         instance.name, tuple(sorted(services, key=_place)), found, progress.units, wrong
     )
+
+
+def _roots_first(units: tuple[UnitView, ...]) -> list[UnitView]:
+    """Return units in the order of interest: what only waits for others comes last."""
+    return sorted(units, key=lambda unit: unit.state in ("waiting", "maintenance"))
 
 
 def _place(service: Service) -> tuple[int, str]:

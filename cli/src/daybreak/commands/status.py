@@ -77,8 +77,12 @@ def _show(found: Any) -> None:
     output.show(
         output.table(("unit", "state", "agent", "message"), units) if units else "No units."
     )
-    for trouble in found.troubles:
-        print(f"\n{trouble.name} is {trouble.state}: {trouble.cause}\n-> {trouble.remedy}")
+    for remedy in dict.fromkeys(trouble.remedy for trouble in found.troubles):
+        print()
+        for trouble in found.troubles:
+            if trouble.remedy == remedy:
+                print(f"{trouble.name} is {trouble.state}: {trouble.cause}")
+        print(f"-> {remedy}")
 
 
 def _hosts(agent: Any) -> str:

@@ -81,6 +81,7 @@ def image(demo: Demo) -> Said:
                 wait=True,
                 min_disk=source.gigabytes,
             )
+            found = glance.get_image(found.id)
         mark = "done"
     else:
         mark = "there"
@@ -123,9 +124,10 @@ def _digest(path: Path, algorithm: str) -> str:
 def external(demo: Demo) -> Said:
     """Have a network with addresses that are reached from outside."""
     network = demo.cloud.network
-    if demo.wanted.use_external:
-        demo.made["external"] = _named(network, demo.wanted.use_external)
-        return "there", f"{demo.made['external'].name}, as it was named"
+    named = demo.wanted.use_external or _chosen(network)
+    if named:
+        demo.made["external"] = _named(network, named)
+        return "there", f"{demo.made['external'].name}, which the demo has not made"
     found = marked(network.networks(name=EXTERNAL))
     subnet = next(iter(network.subnets(network_id=found.id)), None) if found else None
     wanted = demo.wanted.external
@@ -165,6 +167,14 @@ def external(demo: Demo) -> Said:
     )
     demo.made["external"] = found
     return "done", f"{EXTERNAL}: {wanted.cidr} on {demo.wanted.physical}"
+
+
+def _chosen(network: Any) -> str:
+    """Return the id of the network of somebody else's that an earlier run was told to use; empty for none."""
+    router = marked(network.routers(name=NAME))
+    gateway = ((router and router.external_gateway_info) or {}).get("network_id", "")
+    own = marked(network.networks(name=EXTERNAL))
+    return "" if own is not None and own.id == gateway else gateway
 
 
 def _named(network: Any, name: str) -> Any:
@@ -241,7 +251,7 @@ def router(demo: Demo) -> Said:
         mark = "done"
         network.add_interface_to_router(found, subnet_id=subnet)
     demo.made["router"] = found
-    return mark, f"{NAME}: {EXTERNAL if not demo.wanted.use_external else demo.wanted.use_external}"
+    return mark, f"{NAME}: from {demo.made['network'].name} to {demo.made['external'].name}"
 
 
 # --- what a server is made of -----------------------------------------------------------------
