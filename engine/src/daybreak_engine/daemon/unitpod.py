@@ -184,11 +184,11 @@ class UnitPod:
             begun=fact.state.pod_generation in (0, fact.unit.pod_generation),
         )
         self._note_begun(fact)
-        state = self._cluster.observed(self.unit)
+        state, known = self._cluster.observed(self.unit), True
         if state is None or not state.running or len(state.containers) < len(spec.containers):
             await self._prepare(fact, fresh=fresh or state is None)
-            state = await self._cluster.start_pod(spec)
-        await self._watch(fact, state)
+            state, known = await self._cluster.start_pod(spec), False
+        await self._watch(fact, state, known=known)
 
     def _note_begun(self, fact: _Fact) -> None:
         """Note whether the agent has run `start` in this charm container: its probe of readiness asks for that."""
@@ -300,8 +300,8 @@ class UnitPod:
 
     # -- watching
 
-    async def _watch(self, fact: _Fact, state: PodState) -> None:
-        """Follow containers that are new since the last look."""
+    async def _watch(self, fact: _Fact, state: PodState, *, known: bool) -> None:
+        """Follow containers that are new since the last look; those that are `known` ran before it."""
         charm = state.containers.get("charm")
         boot = _boot(charm)
         if charm is not None and charm.pid != self.charm_pid:
@@ -318,7 +318,8 @@ class UnitPod:
             for name in state.containers
         }
         if self._prober is None:
-            self._prober = Prober(sockets, self._on_ready, self._on_dead)
+            ran = tuple(sockets) if known else ()
+            self._prober = Prober(sockets, self._on_ready, self._on_dead, known=ran)
             self._tasks["prober"] = asyncio.create_task(self._prober.run())
         for name, container in state.containers.items():
             if name != "charm" and container.status == "running" and name not in self._tasks:

@@ -16,7 +16,7 @@ from .errors import PebbleError
 from .pebble import Level, PebbleClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 
@@ -97,6 +97,8 @@ class Prober:
         on_ready: Gets True when all containers are ready, False when one is not any more.
         on_dead: Gets the name of a container that must be restarted (the pod is then not ready).
         timing: When to ask.
+        known: Containers that have been running for a while, such as those that an earlier daemon started:
+            their readiness is asked at once.
     """
 
     def __init__(
@@ -105,7 +107,9 @@ class Prober:
         on_ready: Callable[[bool], None],
         on_dead: Callable[[str], None],
         timing: Timing | None = None,
+        known: Iterable[str] = (),
     ) -> None:
+        self._known = set(known)
         self._sockets = dict(sockets)
         self._on_ready = on_ready
         self._on_dead = on_dead
@@ -126,6 +130,7 @@ class Prober:
 
     async def restarted(self, container: str) -> None:
         """Begin anew with a container that was replaced or ended."""
+        self._known.discard(container)
         self._probes.pop(container, None)
         await self._drop(container)
         self._report()
@@ -166,6 +171,8 @@ class Prober:
         if not probe.started:
             alive = self._sockets[name].exists() and await self._health(name, "alive")
             probe, dead = after_startup(probe, alive=alive, now=now, timing=self._timing)
+            if name in self._known:
+                probe = replace(probe, ready_at=now)
         elif now >= probe.live_at:
             alive = await self._health(name, "alive")
             probe, dead = after_liveness(probe, alive=alive, now=now, timing=self._timing)
