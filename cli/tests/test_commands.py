@@ -104,6 +104,21 @@ def test_bootstrap_ends_with_a_token_and_what_to_try_next(ready: Programs, capsy
     assert "hunter2" not in out
 
 
+def test_a_bootstrap_knows_how_long_the_last_one_took(ready: Programs, instance, clock, capsys):
+    working = status_json(db=application("mariadb-k8s", unit("maintenance"), name="db"))
+    for text in (working, working, settled()):
+        ready.expect(*STATUS, stdout=text)
+    assert __main__.main(["bootstrap"]) == 0
+    assert "usually" not in capsys.readouterr().out
+
+    ready.known[STATUS] = []
+    ready.expect(*STATUS, **NO_MODEL)
+    ready.expect(*STATUS, stdout=settled())
+    assert __main__.main(["bootstrap"]) == 0
+
+    assert "usually 1 s, as the last time here" in capsys.readouterr().out
+
+
 def test_the_client_gets_the_account_by_its_environment(ready: Programs):
     ready.expect(*STATUS, stdout=settled())
 

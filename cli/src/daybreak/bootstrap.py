@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import jubilant
 import yaml
 
-from . import access, probe, programs, waiting
+from . import access, probe, programs, usual, waiting
 from .errors import DaybreakError
 from .preflight import Level
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .places import Home, Instance
     from .preflight import Finding
     from .providers import Provider
+    from .usual import Usual
 
 POLL_SECONDS = 0.5
 STUCK_SECONDS = 30.0
@@ -84,6 +85,8 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     findings: tuple[Finding, ...] = ()
     status: Status | None = None
+    fresh: bool = False
+    """Whether the cloud is deployed by this run, so that its times are those of a whole deployment."""
     steps: list[Done] = field(default_factory=list[Done])
     auth_url: str = ""
     expires: str = ""
@@ -177,6 +180,7 @@ def _deploy(run: Run) -> tuple[str, str]:
     if run.dry_run:
         return "would", ", ".join(missing)
     path, pinned = run.provider.deployed(run)
+    run.fresh = not (run.status and run.status.apps)
     with _kept_scales(run) as scales:
         try:
             words = [
@@ -233,7 +237,16 @@ def _kept_scales(run: Run) -> Iterator[list[Path]]:
 def _settle(run: Run) -> tuple[str, str]:
     if run.dry_run:
         return "would", f"at most {run.timeout:.0f} s"
-    progress, seconds = watch(run.juju, run.bundle.names, run.report, run.timeout, run.clock)
+    path = usual.file(os.environ, run.instance.cache)
+    key = f"{run.provider.name}:{run.bundle.path.stem}"
+    known = usual.load(path, key) if run.fresh else usual.Usual()
+    if known.total:
+        run.report.line(f"usually {known.total:.0f} s, as the last time here")
+    progress, seconds, times = watch(
+        run.juju, run.bundle.names, run.report, run.timeout, run.clock, known
+    )
+    if run.fresh:
+        usual.save(path, key, usual.Usual(seconds, times))
     run.status = None
     mark = "there" if seconds < POLL_SECONDS else "done"
     return mark, f"{len(progress.units)} units active"
@@ -245,17 +258,19 @@ def watch(
     report: Reporter,
     timeout: float,
     clock: Clock,
-) -> tuple[waiting.Progress, float]:
+    known: Usual,
+) -> tuple[waiting.Progress, float, dict[str, float]]:
     """Show what waits for what until every unit is active.
 
     Returns:
-        The last view, and the seconds that it took.
+        The last view, the seconds that it took, and those that each unit took.
 
     Raises:
         DaybreakError: Time is up, or everything left waits for a person; says what waits for what.
     """
     started = clock.now()
     before: waiting.Progress | None = None
+    times: dict[str, float] = {}
     stuck_since: float | None = None
     while True:
         try:
@@ -267,9 +282,10 @@ def watch(
             clock.sleep(POLL_SECONDS)
             continue
         passed = clock.now() - started
-        report.progress(now, waiting.changes(before, now), passed)
+        times = usual.noted(times, before, now, passed)
+        report.progress(now, waiting.changes(before, now), passed, known)
         if now.settled:
-            return now, passed
+            return now, passed, times
         if not now.stuck or (before and waiting.changes(before, now)):
             stuck_since = None
         elif stuck_since is None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status as Spinner
 
+    from .usual import Usual
     from .waiting import Progress, UnitView
 
 _COLOURS = {
@@ -45,8 +47,14 @@ class Reporter(Protocol):
         """A line of the running step's own output."""
         ...
 
-    def progress(self, progress: Progress, changed: Sequence[UnitView], seconds: float) -> None:
-        """The model was looked at; *changed* is what differs from the look before."""
+    def progress(
+        self,
+        progress: Progress,
+        changed: Sequence[UnitView],
+        seconds: float,
+        usual: Usual | None = None,
+    ) -> None:
+        """The model was looked at; *changed* is what differs from the look before, *usual* how long it takes."""
         ...
 
     def end(self, mark: str, title: str, detail: str, seconds: float | None) -> None:
@@ -63,7 +71,13 @@ class Silent:
     def line(self, text: str) -> None:
         """Say nothing."""
 
-    def progress(self, progress: Progress, changed: Sequence[UnitView], seconds: float) -> None:
+    def progress(
+        self,
+        progress: Progress,
+        changed: Sequence[UnitView],
+        seconds: float,
+        usual: Usual | None = None,
+    ) -> None:
         """Say nothing."""
 
     def end(self, mark: str, title: str, detail: str, seconds: float | None) -> None:
@@ -87,7 +101,13 @@ class Plain:
         if text:
             self._print(f"         {text}")
 
-    def progress(self, progress: Progress, changed: Sequence[UnitView], seconds: float) -> None:
+    def progress(
+        self,
+        progress: Progress,
+        changed: Sequence[UnitView],
+        seconds: float,
+        usual: Usual | None = None,
+    ) -> None:
         """Print what changed."""
         for unit in changed:
             self._print(f"  {seconds:6.1f}s  {unit.name:<15} {unit.state:<12} {unit.message}")
@@ -121,21 +141,31 @@ class Terminal:
                 width = max(20, self._console.width - len(self._title) - 8)
                 self._spinner.update(f"{self._title}  [dim]{escape(text[:width])}[/dim]")
 
-    def progress(self, progress: Progress, changed: Sequence[UnitView], seconds: float) -> None:
+    def progress(
+        self,
+        progress: Progress,
+        changed: Sequence[UnitView],
+        seconds: float,
+        usual: Usual | None = None,
+    ) -> None:
         """Show all units below the spinner's line."""
         if self._spinner is None:
             return
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
+        seen = view(progress, seconds, usual, self._console.height - 8)
         table = Table.grid(padding=(0, 2))
-        done = len(progress.ready)
-        table.add_row(f"{seconds:.0f}s", f"{done} of {len(progress.units)} ready", "")
-        for unit in progress.units:
-            state = Text(unit.state, style=_COLOURS.get(unit.state, ""))
-            doing = "" if unit.agent == "idle" else unit.agent
-            table.add_row(Text(unit.name), state, Text(unit.message or doing))
-        self._spinner.update(table)
+        for name, state, message, when in seen.rows:
+            table.add_row(
+                Text(name),
+                Text(state, style=_COLOURS.get(state, "")),
+                Text(message),
+                Text(when, style="dim"),
+            )
+        lines = [Text(seen.head), Text(f"ready: {seen.ready}", style="green"), table]
+        self._spinner.update(Group(*(line for line in lines if seen.ready or line is not lines[1])))
 
     def end(self, mark: str, title: str, detail: str, seconds: float | None) -> None:
         """Stop the spinner and print the step's line."""
@@ -147,6 +177,50 @@ class Terminal:
         text = Text(step_line(mark, title, detail, seconds))
         text.stylize(_COLOURS.get(mark, ""), 0, 8)
         self._console.print(text)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the live view shows.
+
+    Attributes:
+        head: How far it is.
+        ready: Names of what is ready.
+        rows: What is not: name, state, what it says or does, and when it is usually ready.
+    """
+
+    head: str
+    ready: str
+    rows: tuple[tuple[str, str, str, str], ...]
+
+
+def view(progress: Progress, seconds: float, usual: Usual | None, height: int) -> View:
+    """Return what a live view shows of a model: what waits, in the order in which it is usually ready.
+
+    Args:
+        progress: The model.
+        seconds: How long it has been going on.
+        usual: How long it takes; None or empty when that is not known.
+        height: How many rows there is room for.
+    """
+    times = usual.units if usual else {}
+    last = max(times.values(), default=0.0)
+    units = sorted(progress.waiting, key=lambda unit: (times.get(unit.name, last), unit.name))
+    rows = [
+        (
+            unit.name,
+            unit.state,
+            unit.message or ("" if unit.agent == "idle" else unit.agent),
+            f"usually at {times[unit.name]:.0f} s" if unit.name in times else "",
+        )
+        for unit in units
+    ]
+    room = max(1, height)
+    if len(rows) > room:
+        rows = [*rows[: room - 1], (f"and {len(rows) - room + 1} more", "", "", "")]
+    of = f" of usually {usual.total:.0f} s" if usual and usual.total else " s"
+    head = f"{seconds:.0f}{of}   {len(progress.ready)} of {len(progress.units)} ready"
+    return View(head, " ".join(unit.name for unit in progress.ready), tuple(rows))
 
 
 def step_line(mark: str, title: str, detail: str, seconds: float | None) -> str:
