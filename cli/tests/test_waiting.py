@@ -40,6 +40,15 @@ def test_units_not_started_yet_wait():
     assert [u.message for u in progress.waiting] == ["2 of 3 units not started yet"]
 
 
+def test_what_a_unit_said_whose_pod_ended_is_not_its_state():
+    status = status_json(db=application("mariadb-k8s", unit(agent="lost"), name="db"))
+
+    progress = waiting.progress(parse(status))
+
+    assert not progress.settled
+    assert [u.state for u in progress.waiting] == ["lost"]
+
+
 def test_a_leader_that_blocks_its_application_is_seen():
     blocked = {"current": "blocked", "message": "no backup target"}
     progress = waiting.progress(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jubilant.statustypes import AppStatus, Status
+    from jubilant.statustypes import AppStatus, Status, UnitStatus
 
     from .bundles import Bundle
 
@@ -18,7 +18,7 @@ class UnitView:
     """One unit, or an application that has none yet, as its operator sees it.
 
     Attributes:
-        state: Workload status, such as `active`.
+        state: Workload status, such as `active`; `lost` while its agent is away, `leaving` when it goes.
         message: What the charm says about it.
         agent: What Juju does for it: `idle`, or `running config-changed hook`.
     """
@@ -91,9 +91,7 @@ def _application(name: str, app: AppStatus) -> Iterable[UnitView]:
         UnitView(
             unit_name,
             # The highest numbers go; they serve until their last request is answered.
-            (unit.workload_status.current or "unknown")
-            if _ordinal(unit_name)[1] < wanted
-            else "leaving",
+            _state(unit) if _ordinal(unit_name)[1] < wanted else "leaving",
             unit.workload_status.message or "",
             unit.juju_status.message or unit.juju_status.current or "",
         )
@@ -111,6 +109,12 @@ def _application(name: str, app: AppStatus) -> Iterable[UnitView]:
             app.app_status.message or "",
             "idle",
         )
+
+
+def _state(unit: UnitStatus) -> str:
+    # What a unit said last, whose pod has ended since, says nothing of now.
+    lost = unit.juju_status.current == "lost"
+    return "lost" if lost else unit.workload_status.current or "unknown"
 
 
 def _ordinal(unit: str) -> tuple[str, int]:

@@ -189,6 +189,23 @@ def test_container_and_daemon_come_back_after_kill(emptied: Engine) -> None:
     assert sorted(hooks[1:]) == ["main-pebble-ready", "side-pebble-ready"]
 
 
+def test_an_agent_whose_pod_ended_while_nothing_watched_is_lost_until_it_is_back(
+    emptied: Engine,
+) -> None:
+    """Else whoever waits for an idle agent would take what it said before for the present."""
+    emptied.deploy("a")
+    emptied.settle("a")
+    charm_pid, main_pid = emptied.pod("a/0", "charm"), emptied.pod("a/0", "main")
+    emptied.run("stop")
+    os.kill(charm_pid, signal.SIGKILL)
+    os.kill(main_pid, signal.SIGKILL)
+    emptied.run("start")
+    agent = emptied.juju.status().apps["a"].units["a/0"].juju_status
+    assert agent.current != "idle"
+    emptied.settle("a")
+    assert emptied.pod("a/0", "charm") != charm_pid
+
+
 def test_secret_stays_out_of_log_and_processes(emptied: Engine) -> None:
     emptied.deploy("a")
     emptied.settle("a")

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
         pebbles: dict[str, str]
         events: list[WorkloadEvent]
 
+        @property
+        def present(self) -> bool:
+            """Whether the charm container runs."""
+            ...
+
         def heard(self, container: str, at: int) -> None:
             """Forget the notices of a container up to a time."""
             ...
@@ -119,7 +124,7 @@ class Agent:
                 timing=self._cluster.timing,
             )
             if decision.operation is None or not self._may_run(row, decision):
-                lifecycle.rest(store, self.unit)
+                lifecycle.rest(store, self.unit, present=self._pod.present)
                 if decision.finished:
                     self._pod.changed()
                 await self._rest(decision.wake_at)

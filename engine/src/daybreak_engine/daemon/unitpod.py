@@ -85,6 +85,13 @@ class UnitPod:
         ready = self._containers_ready and self._begun
         return ready and not self._ending and not self._left_behind
 
+    @property
+    def present(self) -> bool:
+        """Whether the charm container runs, as it was seen last."""
+        state = self._cluster.observed(self.unit)
+        charm = state.containers.get("charm") if state else None
+        return charm is not None and charm.status == "running"
+
     def changed(self) -> None:
         """Look at model and containers again."""
         self._look.set()
@@ -186,6 +193,7 @@ class UnitPod:
         self._note_begun(fact)
         state, known = self._cluster.observed(self.unit), True
         if state is None or not state.running or len(state.containers) < len(spec.containers):
+            self._on_change()
             await self._prepare(fact, fresh=fresh or state is None)
             state, known = await self._cluster.start_pod(spec), False
         await self._watch(fact, state, known=known)

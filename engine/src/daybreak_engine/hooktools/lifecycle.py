@@ -34,6 +34,7 @@ _BEFORE = {
     "stop": "stopping charm software",
     "remove": "cleaning up prior to charm deletion",
 }
+_SILENT = "agent is not communicating with the server"
 GONE = "the unit was removed"
 """Error of an operation whose unit was removed by force while it ran."""
 
@@ -182,13 +183,20 @@ def interrupted(store: Store, context: HookContext) -> None:
             tasks.finish(tx, context.operation.task_id, "aborted", "action terminated", {})
 
 
-def rest(store: Store, unit: str) -> None:
-    """Show the agent as idle: nothing is due. Call it when `decide` found no operation."""
+def rest(store: Store, unit: str, *, present: bool = True) -> None:
+    """Show the agent as idle: nothing is due. Call it when `decide` found no operation.
+
+    Args:
+        store: The model.
+        unit: Whose agent.
+        present: Whether its container runs; without, the agent is shown as lost, as Juju does.
+    """
     tx = store.read()
     state = unitstate.load(units.get(tx, unit).state)
-    if (state.installed or state.error) and statuses.agent(tx, unit).status != "idle":
+    wanted = ("idle", "") if present else ("lost", _SILENT)
+    if (state.installed or state.error) and statuses.agent(tx, unit).status != wanted[0]:
         with store.transaction() as writing:
-            statuses.put(writing, unit, "agent", "idle")
+            statuses.put(writing, unit, "agent", *wanted)
 
 
 def recover(store: Store) -> None:
