@@ -254,6 +254,43 @@ def test_the_way_back(cloud: Programs, capsys):
     assert "stays expanded for 2026.1" in out
 
 
+def test_two_units_get_a_third_on_the_way_back_from_the_middle(
+    cloud: Programs, instance: places.Instance, capsys
+):
+    """A refresh ends the upper one at once, while the lower one is away."""
+    cloud.known[RESOURCES] = []
+    cloud.expect(*RESOURCES, stdout=has("2026.1"))
+    built = f"keystone:2025.1  built  {IMAGE}2025.1\n"
+    cloud.expect(*LIST[:-1], f"{IMAGE}2025.1", stdout=built)
+    three = keystone(unit(), unit(), unit())
+    course = {
+        None: [keystone(unit("maintenance", "stopping"), unit())],
+        refresh("2025.1"): [keystone(unit(), unit(), unit("waiting", "starting")), three],
+        scaled(2): [keystone(unit(), unit())],
+    }
+
+    def status() -> tuple[int, str, str]:
+        done = [words for words in course if words in cloud.calls]
+        states = course[done[-1] if done else None]
+        return 0, states.pop(0) if len(states) > 1 else states[0], ""
+
+    cloud.known[STATUS] = [status]
+    begun = told("2025.1", "2026.1", target="2026.1", phase="roll")
+    cloud.expect(*action(1, "2025.1"), stdout=begun)
+    over = told("2025.1", "2025.1", "2025.1", target="2026.1", phase="roll")
+    cloud.expect(*action(0), stdout=over)
+    cloud.expect(*scaled(3))
+    cloud.expect(*refresh("2025.1"))
+    cloud.expect(*scaled(2))
+
+    assert run("upgrade", "keystone", "--to", "2025.1") == 0
+
+    order = [cloud.calls.index(words) for words in (scaled(3), refresh("2025.1"), scaled(2))]
+    assert order == sorted(order)
+    assert "keystone has 2 units again" in capsys.readouterr().out
+    assert not list(instance.state.glob("doubled-*"))
+
+
 def test_a_release_that_upstream_refuses_changes_nothing(cloud: Programs, capsys):
     cloud.expect(*STATUS, stdout=keystone(unit(), unit(), unit()))
     why = "2025.1 cannot become 2027.1 in one step, 2026.1 comes before it"

@@ -88,6 +88,10 @@ class Report:
             if int(name.rpartition("/")[2]) < self.planned
         }
 
+    def rolls_from(self, unit: str) -> bool:
+        """Whether a unit serves with the release that is gone to, so that the others are next."""
+        return self.running != self.target and self.units.get(unit) == self.target
+
     def reached(self, release: str) -> bool:
         """Whether nothing is left to do for a release."""
         units = self.planned_units()

@@ -106,6 +106,12 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
             with work.step("Add a unit") as said:
                 set_scale(work, name, lone + 1)
                 said.append(f"the lone unit of {name} is not to be missed while it is replaced")
+        if made.way == "back" and made.scale == 2 and report.rolls_from(f"{name}/1"):
+            # A refresh ends the top unit at once, and the other one is about to be replaced, or is.
+            memory.write(memory.read() or made.scale)
+            with work.step("Add a unit") as said:
+                _number(work, name, made.scale + 1)
+                said.append(f"the two units of {name} are not to be missed at the same time")
         with work.step("Refresh") as said:
             if there:
                 said += ["there", ", ".join(made.images.values())]
@@ -334,14 +340,7 @@ def set_scale(work: Work, application: str, units: int) -> bool:
     app = releases.there(status, application)
     same = len(app.units) == units and (app.scale in (None, units))
     if not same:
-        try:
-            work.juju.cli("scale-application", application, str(units))
-        except jubilant.CLIError as error:
-            raise DaybreakError(
-                f"{application} could not be scaled",
-                details=tuple((error.stderr or "").strip().splitlines()),
-                remedy="Nothing was changed.",
-            ) from error
+        _number(work, application, units)
     started = work.clock.now()
     before: waiting.Progress | None = None
     since: dict[str, float] = {}
@@ -365,6 +364,18 @@ def set_scale(work: Work, application: str, units: int) -> bool:
                     f" waiting, or take it back: daybreak scale {application} {len(app.units)}",
                 )
         work.clock.sleep(POLL_SECONDS)
+
+
+def _number(work: Work, application: str, units: int) -> None:
+    """Set the number of units, and wait for nothing."""
+    try:
+        work.juju.cli("scale-application", application, str(units))
+    except jubilant.CLIError as error:
+        raise DaybreakError(
+            f"{application} could not be scaled",
+            details=tuple((error.stderr or "").strip().splitlines()),
+            remedy="Nothing was changed.",
+        ) from error
 
 
 # --- what outlives this process ---------------------------------------------------------------

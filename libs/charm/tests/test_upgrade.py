@@ -118,6 +118,21 @@ def test_who_is_still_waited_for_follows_the_number_of_units() -> None:
     assert upgrade.waits_for({**units, "k/0": "2026.1", "k/3": ""}, 3, "2026.1") == []
 
 
+# Of a real Keystone on a real full disk.
+FULL = (
+    "oslo_db.exception.DBError: (pymysql.err.InternalError) (3, 'Error writing file"
+    " \\'./keystone/#sql-alter-46-bb.frm\\' (Errcode: 28 \"No space left on device\")')"
+)
+TRACEBACK = (
+    '  File "/opt/openstack/lib/python3.13/site-packages/pymysql/err.py", line 150, in raise',
+    "    raise errorclass(errno, errval)",
+    FULL,
+    "[SQL: CREATE INDEX idx_project_id ON project_endpoint_group (project_id)]",
+    "(Background on this error at: https://sqlalche.me/e/20/2j85)",
+    "",
+)
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -131,6 +146,8 @@ def test_who_is_still_waited_for_follows_the_number_of_units() -> None:
             "Check: Policies Details: a.json is JSON",
         ),
         (["DBError: (1114, \"The table 'x' is full\")", "see http://"], "1114"),
+        ([f"2026-11-28 17:13:49.886 25 ERROR keystone {line}" for line in TRACEBACK], FULL),
+        (["2026-11-28 17:13:49.886 25 CRITICAL keystone [-] Unhandled error: x.Y: z"], "x.Y: z"),
     ],
 )
 def test_the_words_that_name_a_fault(lines: list[str], words: str) -> None:
@@ -409,6 +426,10 @@ def test_an_expand_that_fails_is_tried_again_and_says_why(cloud: Cloud, words: s
     plan = out.get_container("echo").plan
     assert "echo" not in plan.services
     assert any(name.startswith("wait-retry") for name in plan.checks), "nothing would wake it"
+    # A status that says only that it tries again would hide the cause half of the time.
+    cloud.run(state)
+    shown = [status.message for status in cloud.context.unit_status_history]
+    assert any("expand runs; before, expand failed" in message for message in shown)
     # Another unit may have a go: a failure does not keep the lease.
     lease = schemas.take(cloud.database, "echo", "echo/7")
     assert lease.mine

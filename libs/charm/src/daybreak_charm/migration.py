@@ -24,6 +24,8 @@ from daybreak_charm.upgrade import (
 from daybreak_charm.wakers import SELDOM
 
 if TYPE_CHECKING:
+    import ops
+
     from daybreak_charm.context import Context
     from daybreak_charm.description import Schema
     from daybreak_charm.effects import Connection
@@ -312,6 +314,8 @@ def _walk(
         LeaseLostError: Another unit has taken the lease.
     """
     container = context.container(place)
+    steps = tuple(steps)
+    before = _before(context, container, schema, steps, record)
     for step in steps:
         with context.effects.connect(schema.connect) as connection:
             schemas.renew(connection, schema.project, lease)
@@ -319,12 +323,12 @@ def _walk(
             continue
         first, *rest = step.command
         program = Program(
-            f"{step.name}-{schema.project}",
+            _program(step, schema),
             (layout.program(first), *rest),
             schema.user,
             schema.environment,
         )
-        ended = programs.run(context, container, program, _doing(step, record))
+        ended = programs.run(context, container, program, _doing(step, record) + before)
         if isinstance(ended, Waiting):
             return ended
         if ended.code not in step.passes:
@@ -349,13 +353,38 @@ def _doing(step: Step, record: Record) -> str:
     return f"upgrade {record.running} -> {record.target}: {step.name} runs"
 
 
+def _program(step: Step, schema: "Schema") -> str:
+    return f"{step.name}-{schema.project}"
+
+
+def _before(
+    context: "Context",
+    container: "ops.Container",
+    schema: "Schema",
+    steps: Iterable[Step],
+    record: Record,
+) -> str:
+    """What a status says beside a further try: why it is one. Else it would show the cause half of the time."""
+    for step in steps:
+        ended = programs.failure(container, _program(step, schema))
+        if ended and ended.code not in step.passes:
+            return f"; before, {_why(step, ended)}{_way_back(context, record)}"
+    return ""
+
+
+def _why(step: Step, ended: Ended) -> str:
+    return f"{step.name} failed ({ended.code}): {ended.said}"
+
+
+def _way_back(context: "Context", record: Record) -> str:
+    way = upgrade.back(context.app, record) if record.under_way else ""
+    return f"; {way}" if way else ""
+
+
 def _failed(context: "Context", step: Step, ended: Ended, record: Record) -> Outcome:
-    why = f"{step.name} failed ({ended.code}): {ended.said}"
-    way_back = upgrade.back(context.app, record) if record.under_way else ""
+    why, way_back = _why(step, ended), _way_back(context, record)
     if step.phase == "check" and ended.code == CHECK_REFUSES:
         # It has judged the cloud, not stumbled: only somebody's hand changes its answer.
-        return Blocked(why, way_back or "correct it", SELDOM)
+        return Blocked(why, way_back.removeprefix("; ") or "correct it", SELDOM)
     logger.warning("%s", why)
-    return Waiting(
-        f"{why}; tried again every 10 s" + (f"; {way_back}" if way_back else ""), "retry"
-    )
+    return Waiting(f"{why}; tried again every 10 s{way_back}", "retry")

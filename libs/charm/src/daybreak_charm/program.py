@@ -5,6 +5,7 @@ goes to Pebble's log of the service too.
 """
 
 import logging
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,8 +34,11 @@ PAUSE = 8.0
 """Seconds before a program that failed is tried again; a little less than the timer of a retry."""
 FOLDER = f"{drain.RUN}/once"
 LAYER = "daybreak-once"
-TEXT = 160
+TEXT = 200
 """Characters of a program's words that fit a status."""
+# oslo.log puts time, process, level and logger before each line of a traceback.
+_PREFIX = re.compile(r"\d{4}-\d\d-\d\d [\d:.]+ \d+ [A-Z]+ [\w.]+ ?(\[[^\]]*\] )?")
+_EXCEPTION = re.compile(r"(\w+\.)+[A-Z]\w+: |\w*(Error|Exception): ")
 
 # The result is renamed into place, so that whoever sees it sees all of it.
 _SCRIPT = (
@@ -89,7 +93,7 @@ def run(
         program: What runs.
         doing: What the unit does meanwhile, for its status.
     """
-    ended = _collect(container, program)
+    ended = _collect(container, program.name)
     if ended and ended.code and context.effects.now() - ended.at > PAUSE:
         ended = None
     if ended is None and not _runs(container, program.name):
@@ -97,10 +101,10 @@ def run(
         _launch(container, program)
     waited = 0.0
     while ended is None and waited < IN_HOOK:
-        ended = _collect(container, program)
+        ended = _collect(container, program.name)
         if ended is None and waited and not _runs(container, program.name):
             # Killed before it could say anything.
-            ended = _collect(container, program) or Ended(-1, "it was killed")
+            ended = _collect(container, program.name) or Ended(-1, "it was killed")
         if ended is None:
             context.effects.sleep(STEP)
             waited += STEP
@@ -109,6 +113,12 @@ def run(
         return Waiting(doing, Waiter(program.name, command=over, period=LOOK))
     logger.info("%s ended with %d", program.name, ended.code)
     return ended
+
+
+def failure(container: ops.Container, name: str) -> Ended | None:
+    """How a program failed that has not been started since."""
+    ended = _collect(container, name)
+    return ended if ended and ended.code else None
 
 
 def _over(context: "Context", container: ops.Container, name: str) -> str:
@@ -153,9 +163,9 @@ def _launch(container: ops.Container, program: Program) -> None:
         logger.info("%s ended within a second", program.name)
 
 
-def _collect(container: ops.Container, program: Program) -> Ended | None:
+def _collect(container: ops.Container, name: str) -> Ended | None:
     """The result, if there is one; a success is removed with its reading."""
-    path = f"{FOLDER}/{program.name}"
+    path = f"{FOLDER}/{name}"
     try:
         code = int(containers.read_text(container, f"{path}.code").strip() or "-1")
         at = container.list_files(f"{path}.code", itself=True)[0].last_modified.timestamp()
@@ -172,8 +182,9 @@ def _collect(container: ops.Container, program: Program) -> Ended | None:
 
 def last_words(lines: Sequence[str]) -> str:
     """What says most about an end: the check that failed, the last error of a traceback, a last line."""
-    told = [text for line in lines if (text := line.strip("|+- \t"))]
-    errors = [line for line in told if "Error" in line or "ERROR" in line]
+    told = [text for line in lines if (text := _PREFIX.sub("", line).strip("|+- \t"))]
+    errors = [line for line in told if _EXCEPTION.match(line)]
+    errors = errors or [line for line in told if "Error" in line or "ERROR" in line]
     # oslo.upgradecheck's table names check, result and details in lines of their own.
     refused = [n for n, line in enumerate(told) if line == "Result: Failure" and n]
     if refused:
