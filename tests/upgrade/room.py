@@ -160,12 +160,18 @@ def says(cloud: Cloud, text: str) -> bool:
     return any(text in message for message in messages(cloud).values())
 
 
-def hears(cloud: Cloud, text: str) -> None:
-    """Wait until a unit of Keystone says something; fail with what they say instead."""
+def hears(cloud: Cloud, text: str) -> str:
+    """Wait until a unit of Keystone says something; return all that it says."""
+    last: dict[str, str] = {}
+
+    def heard() -> str:
+        last.update(messages(cloud))
+        return next((message for message in last.values() if text in message), "")
+
     try:
-        eventually(lambda: says(cloud, text), "", LONG, 0.5)
+        return eventually(heard, text, LONG, 0.5)
     except AssertionError:
-        raise AssertionError(f"no unit says {text!r}: {messages(cloud)}") from None
+        raise AssertionError(f"no unit says {text!r}: {last}") from None
 
 
 def active(cloud: Cloud) -> set[str]:

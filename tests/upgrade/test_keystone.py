@@ -81,9 +81,11 @@ def test_a_full_disk_during_expand(cloud: Cloud, account: Account):
     with watched(account):
         with full_disk(cloud):
             upgrading = start("upgrade", "keystone", "--to", NEW)
-            hears(cloud, "expand failed")
-            assert says(cloud, "full") or says(cloud, "No space left")
-            assert says(cloud, f"back: daybreak upgrade keystone --to {OLD}")
+            said = hears(cloud, "expand failed")
+            assert "No space left on device" in said
+            assert f"back: daybreak upgrade keystone --to {OLD}" in said
+            # While it tries again, too.
+            assert "No space left on device" in hears(cloud, "expand runs")
             assert active(cloud) == {"keystone/0"}
             assert report(cloud)["phase"] == "expand"
 
@@ -148,9 +150,9 @@ def test_a_database_ahead_of_the_code(cloud: Cloud, account: Account):
         rename_head(cloud, behind, "ffff1")
         cloud.juju.config("keystone", {"token-expiration": 3601})
         eventually(lambda: not active(cloud), "all units see it", LONG, 0.5)
-        assert says(cloud, f"the database is at a schema that {OLD} does not know")
-        assert says(cloud, "ffff1")
-        assert says(cloud, "restore a backup")
+        said = hears(cloud, f"the database is at a schema that {OLD} does not know")
+        assert "ffff1" in said
+        assert "restore a backup" in said
 
         upgrading = daybreak("upgrade", "keystone", "--to", NEW)
         assert upgrading.returncode == 1
@@ -171,8 +173,8 @@ def test_a_migration_that_fails_half_way_and_the_way_back(cloud: Cloud, account:
     sql(cloud, f"CREATE INDEX {clash} ON {table} (audit_id)")
     with watched(account):
         cloud.juju.refresh("keystone", path=CHARM, resources={"keystone-image": f"{IMAGE}:{NEW}"})
-        hears(cloud, "expand failed")
-        assert says(cloud, f"back: daybreak upgrade keystone --to {OLD}")
+        said = hears(cloud, "expand failed")
+        assert f"back: daybreak upgrade keystone --to {OLD}" in said
         assert active(cloud) == {"keystone/0", "keystone/1"}
         assert report(cloud)["phase"] == "expand"
         # The database takes no half of a migration back: the next try stumbles over the first index.
