@@ -23,6 +23,7 @@ _NAMES = tuple(
         (r"\bqemu-system", GUEST),
         (r"/bin/conmon\b", "podman (conmon)"),
         (r"\bpebble run\b", "Pebble"),
+        (r"/juju/agents/unit-|\bdispatch\b", "charms"),
         (r"\bdaybreak_engine\b|\bdnsmasq\b", "engine"),
         (r"/run/daybreak/drain\b|/daybreak/keep\.sh\b", "shells that watch"),
         (r"\bprivsep-helper\b", "privsep helpers"),
@@ -56,7 +57,6 @@ _NAMES = tuple(
         (r"\bovs-vswitchd\b", "ovs-vswitchd"),
         (r"\blibvirtd\b", "libvirtd"),
         (r"\bvirtlogd\b", "virtlogd"),
-        (r"/charm/|\bdispatch\b", "charms"),
     )
 )
 
@@ -142,9 +142,24 @@ def of_containers(prefix: str) -> list[int]:
 
 
 def of_instance(name: str) -> list[int]:
-    """Return the process that everything of an instance of the engine descends from: its supervisor."""
+    """Return the supervisor of an instance of the engine, and all in the control group of its containers.
+
+    What outlives its container or the engine descends from neither any more.
+    """
     engine = int(Path("/run/daybreak", name, "engine.pid").read_text())
-    return [running()[engine].parent]
+    return [running()[engine].parent, *_in_group(f"/daybreak-{name}/")]
+
+
+def _in_group(part: str) -> list[int]:
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = part in (entry / "cgroup").read_text()
+        except OSError:
+            continue  # it has ended
+        if inside:
+            found.append(int(entry.name))
+    return found
 
 
 def main() -> int:

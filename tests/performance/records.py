@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = "guests"
 """The part of the memory that users' servers take: of no sum."""
+OWN = ("engine", "Pebble", "podman (conmon)", "charms", "shells that watch")
+"""What runs the services, and is none itself: conmon is the script's, too."""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .records import GUEST, SUBJECTS, Hook, Results, Round, limits, median
+from .records import GUEST, OWN, SUBJECTS, Hook, Results, Round, limits, median
 from .running import IMPORTS
 
 LEAST_MIB = 1.0
 """Services below it in both columns are not worth a row."""
+TOP_HOOKS = 15
+"""The hooks that take most of the processor's time are listed by name; so many."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -93,8 +95,10 @@ def _memory(results: Results) -> list[str]:
     bare = median(r.bare.memory_sum for r in rounds)
     ours = median(r.daybreak.memory_sum for r in rounds)
     most = limits(results)[1].most
+    share = [sum(both.get(name, (0.0, 0.0))[side] for name in OWN) for side in (0, 1)]
     rows += [
         ("all", f"{bare:.0f}", f"{ours:.0f}"),
+        (f"of it {', '.join(OWN)}", f"{share[0]:.0f}", f"{share[1]:.0f}"),
         (f"**ratio** (limit {most})", "", f"**{results.memory_ratio:.2f}**"),
         ("users' servers, beside it", *(f"{value:.0f}" for value in both.get(GUEST, (0.0, 0.0)))),
     ]
@@ -102,24 +106,39 @@ def _memory(results: Results) -> list[str]:
 
 
 def _hooks_of_bootstrap(rounds: Sequence[Round]) -> list[str]:
-    by_unit: dict[str, list[tuple[int, float, float, int]]] = defaultdict(list)
-    totals: list[tuple[int, float, float, int]] = []
-    for one in rounds:
-        mine: dict[str, list[Hook]] = defaultdict(list)
-        for hook in one.hooks:
-            mine[hook.unit].append(hook)
-        for unit, found in mine.items():
-            by_unit[unit].append(_sums(found))
-        totals.append(_sums(one.hooks))
-    rows = [(unit, *_medians(values)) for unit, values in sorted(by_unit.items())]
+    header = ("hooks", "seconds", "CPU seconds", "hook-tool calls")
+    every = ("all", *_medians([_sums(one.hooks) for one in rounds]))
+    units = _grouped(rounds, lambda hook: hook.unit)
+    names = _grouped(rounds, lambda hook: hook.hook)
+    costly = sorted(names.items(), key=lambda item: -median(cpu for _, _, cpu, _ in item[1]))
     return [
         "### Hooks of a bootstrap",
         "",
         *table(
-            ("unit", "hooks", "seconds", "CPU seconds", "hook-tool calls"),
-            [*rows, ("all", *_medians(totals))],
+            ("unit", *header),
+            [*((unit, *_medians(values)) for unit, values in sorted(units.items())), every],
+        ),
+        f"By name, the {min(TOP_HOOKS, len(costly))} that take most of the processor's time:",
+        "",
+        *table(
+            ("hook", *header),
+            ((f"`{name}`", *_medians(values)) for name, values in costly[:TOP_HOOKS]),
         ),
     ]
+
+
+def _grouped(
+    rounds: Sequence[Round], group: Callable[[Hook], str]
+) -> dict[str, list[tuple[int, float, float, int]]]:
+    """Return the sums of each group of hooks, one for each round."""
+    each = [defaultdict[str, list[Hook]](list) for _ in rounds]
+    for found, one in zip(each, rounds, strict=True):
+        for hook in one.hooks:
+            found[group(hook)].append(hook)
+    return {
+        name: [_sums(found.get(name, ())) for found in each]
+        for name in {name for found in each for name in found}
+    }
 
 
 def _sums(hooks: Sequence[Hook]) -> tuple[int, float, float, int]:

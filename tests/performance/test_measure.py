@@ -31,6 +31,7 @@ def test_the_tables_say_ratio_hooks_and_parts():
 
     assert "| **ratio** (limit 1.5) | **1.40** | 1.40, 1.40, 1.40 |" in text
     assert "| keystone/0 | 2 | 1.0 | 0.8 | 60 |" in text
+    assert "| `update-status` | 2 | 1.0 | 0.8 | 60 |" in text
     assert "| importing ops | 0.230 |" in text
     assert "| importing the charm's own modules | 0.040 |" in text
     assert "| the engine's answers to hook tools | 0.050 |" in text
@@ -39,14 +40,15 @@ def test_the_tables_say_ratio_hooks_and_parts():
 
 def test_the_tables_of_a_cloud_say_the_memory_of_each_service_and_all_without_guests():
     bare = {"keystone": 100.0, "mariadb": 300.0, "guests": 200.0}
-    ours = {"keystone": 110.0, "mariadb": 300.0, "Pebble": 70.4, "trifle": 0.2, "guests": 210.0}
+    ours = {"keystone": 110.0, "mariadb": 300.0, "Pebble": 70.6, "trifle": 0.2, "guests": 210.0}
 
     text = tables(_results(14.0, "openstack", bare=bare, daybreak=ours))
 
     assert "| keystone | 100 | 110 |" in text
-    assert "| Pebble | 0 | 70 |" in text
+    assert "| Pebble | 0 | 71 |" in text
     assert "trifle" not in text
     assert "| all | 400 | 481 |" in text
+    assert "| of it engine, Pebble, podman (conmon), charms, shells that watch | 0 | 71 |" in text
     assert "| **ratio** (limit 1.2) |  | **1.20** |" in text
     assert "| users' servers, beside it | 200 | 210 |" in text
 
@@ -83,6 +85,7 @@ def test_a_process_counts_for_what_it_runs_or_for_who_started_it():
         15: Process(11, "/usr/lib/erlang/bin/beam.smp -W w", 51200),
         16: Process(15, "sh -s disksup", 1024),
         17: Process(11, "/opt/openstack/bin/privsep-helper --config-file /etc/nova/nova.conf", 3072),
+        18: Process(11, "/var/lib/juju/agents/unit-cinder-volume-0/charm/venv/bin/python x", 5120),
         20: Process(1, "mariadbd --of-another-cloud", 4096),
     }  # fmt: skip
 
@@ -93,6 +96,7 @@ def test_a_process_counts_for_what_it_runs_or_for_who_started_it():
         "keystone": 101.0,
         "rabbitmq": 51.0,
         "privsep helpers": 3.0,
+        "charms": 5.0,
     }
 
 

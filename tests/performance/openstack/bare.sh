@@ -3,11 +3,13 @@
 # with nothing in between, up to the first server that has booted with an address and its metadata.
 #
 # One network namespace for all, one password, one unit, no TLS, no gateway, no checks, no restart of anything; everything
-# runs as root. One step follows the other, as a person would do it; APIs start beside each other.
+# runs as root. One step follows the other, as a person would do it; APIs start beside each other, with as many processes
+# and threads as the charms give them.
 #
 # usage: bare.sh GUEST           prints a line for each step and the total in seconds, then the memory of each service
 #                                when it has been idle for IDLE seconds (60), and removes all of it again
 #        KEEP=1 bare.sh GUEST    leaves it running; `bare.sh remove` ends it
+#        NAME=other bare.sh ...  beside one that runs (default: db-yard)
 #
 # GUEST is the disk of the test guest: python -m daybreak_images guest --output FILE
 # Needs root and the images (`./daybreak bootstrap --bundle openstack` builds them).
@@ -21,7 +23,7 @@ home=$(cd "$here/../../.." && pwd)
 programs=${PROGRAMS:-$home/.daybreak/venv/bin}
 registry=localhost:32000/daybreak
 release=2026.1
-name=db-yard
+name=${NAME:-db-yard}
 work=${WORK:-/var/tmp/$name}
 host=node1
 external=172.31.99
@@ -81,6 +83,7 @@ remove
 [ "${1:-}" != remove ] || exit 0
 guest=${1:?usage: bare.sh GUEST}
 [ -n "${KEEP:-}" ] || trap remove EXIT
+trap 'exit 130' HUP INT TERM
 start=$(now) last=$start
 
 # shellcheck source=tests/performance/openstack/configuration.sh
@@ -202,8 +205,9 @@ service neutron neutron "neutron:$release" "" '
     exec uwsgi --ini /etc/neutron/neutron.ini'
 service nova nova "nova:$release" "" '
     mkdir -p /var/lib/nova/lock
-    nova-conductor &
-    nova-scheduler &
+    # In threads of the system, as the charm starts them.
+    OS_NOVA_DISABLE_EVENTLET_PATCHING=true nova-conductor &
+    OS_NOVA_DISABLE_EVENTLET_PATCHING=true nova-scheduler &
     nova-novncproxy &
     uwsgi --ini /etc/nova/nova-metadata.ini &
     exec uwsgi --ini /etc/nova/nova-api.ini'

@@ -4,6 +4,9 @@
 : "${etc:?}" "${password:?}" "${host:?}"
 url=http://127.0.0.1:5000/v3
 installed=/opt/openstack/etc
+# As the charms count them (daybreak_charm/sizing.py): a process for each two processors, at most eight, and eight threads.
+workers=$((($(nproc) + 1) / 2))
+[ "$workers" -le 8 ] || workers=8
 
 # database NAME [SECTION [USER]]
 database() {
@@ -57,19 +60,18 @@ INI
 }
 transport="transport_url = rabbit://openstack:$password@127.0.0.1:5672/"
 
-# wsgi FOLDER NAME MODULE PORT [THREADS [LINE...]]: an API under uwsgi, and the file that gives its reply queue a name of its own
+# wsgi FOLDER NAME MODULE PORT [LINE...]: an API under uwsgi, and the file that gives its reply queue a name of its own
 wsgi() {
-    folder=$1 api=$2 module=$3 port=$4 threads=${5:-1}
+    folder=$1 api=$2 module=$3 port=$4
     shift 4
-    [ $# -eq 0 ] || shift
     printf '[oslo_messaging_rabbit]\nprocessname = %s\n' "$api" > "$etc/$folder/$api-queue.conf"
     cat > "$etc/$folder/$api.ini" << INI
 [uwsgi]
 module = $module:application
 http-socket = 127.0.0.1:$port
 master = true
-processes = 1
-threads = $threads
+processes = $workers
+threads = 8
 enable-threads = true
 lazy-apps = true
 single-interpreter = true
@@ -139,8 +141,7 @@ backend = dogpile.cache.pymemcache
 memcache_servers = 127.0.0.1:11211
 INI
     } > "$etc/keystone/keystone.conf"
-    # Threads: what costs is checking passwords, which they do beside each other.
-    wsgi keystone keystone keystone.wsgi.api 5000 4
+    wsgi keystone keystone keystone.wsgi.api 5000
 }
 
 configure_apis() {
@@ -164,7 +165,7 @@ INI
         tokens glance
         queue
     } > "$etc/glance/glance-api.conf"
-    wsgi glance glance-api glance.wsgi.api 9292 1 "wsgi-manage-chunked-input = true"
+    wsgi glance glance-api glance.wsgi.api 9292 "wsgi-manage-chunked-input = true"
     {
         database placement placement_database
         tokens placement
@@ -184,10 +185,10 @@ host = $host
 $transport
 compute_driver = libvirt.LibvirtDriver
 [scheduler]
-workers = 1
+workers = $workers
 discover_hosts_in_cells_interval = 10
 [conductor]
-workers = 1
+workers = $workers
 [libvirt]
 virt_type = qemu
 cpu_mode = none
@@ -214,8 +215,8 @@ INI
         helpers /etc/nova/nova.conf nova_sys_admin privsep_osbrick vif_plug_ovs_privileged
     } > "$etc/nova/nova.conf"
     files="env = OS_NOVA_CONFIG_FILES=$installed/nova/api-paste.ini;/etc/nova/nova.conf"
-    wsgi nova nova-api nova.wsgi.osapi_compute 8774 1 "$files;/etc/nova/nova-api-queue.conf"
-    wsgi nova nova-metadata nova.wsgi.metadata 8775 1 "$files;/etc/nova/nova-metadata-queue.conf"
+    wsgi nova nova-api nova.wsgi.osapi_compute 8774 "$files;/etc/nova/nova-api-queue.conf"
+    wsgi nova nova-metadata nova.wsgi.metadata 8775 "$files;/etc/nova/nova-metadata-queue.conf"
 }
 
 configure_neutron() {
@@ -224,10 +225,10 @@ configure_neutron() {
         cat << INI
 [DEFAULT]
 core_plugin = ml2
-service_plugins = ovn-router
-api_workers = 1
-rpc_workers = 1
+service_plugins = ovn-router,qos,segments,trunk,port_forwarding
+api_workers = $workers
 host = $host
+dns_domain = openstack.internal.
 state_path = /var/lib/neutron
 api_paste_config = $installed/neutron/api-paste.ini
 notify_nova_on_port_status_changes = true
@@ -237,7 +238,7 @@ $transport
 mechanism_drivers = ovn
 type_drivers = local,flat,vlan,geneve
 project_network_types = geneve
-extension_drivers = port_security
+extension_drivers = port_security,qos,dns_domain_ports
 [ml2_type_geneve]
 vni_ranges = 1:65536
 max_header_size = 38
@@ -255,7 +256,7 @@ INI
         ovn
         echo 'ovn_metadata_enabled = true'
     } > "$etc/neutron/neutron.conf"
-    wsgi neutron neutron neutron.wsgi.api 9696 1 \
+    wsgi neutron neutron neutron.wsgi.api 9696 \
         "env = OS_NEUTRON_CONFIG_FILES=/etc/neutron/neutron.conf;/etc/neutron/neutron-queue.conf"
     {
         cat << INI
@@ -327,7 +328,7 @@ INI
     printf '#!/bin/sh\n[ "$1" = local:/volumes ] && exec mount --bind /volumes "$2"\nexit 32\n' > "$etc/cinder/mount.nfs"
     chmod 755 "$etc/cinder/mount.nfs"
     words="--config-file /etc/cinder/cinder.conf --config-file /etc/cinder/cinder-queue.conf"
-    wsgi cinder cinder cinder.wsgi.api 8776 1 "pyargv = $words"
+    wsgi cinder cinder cinder.wsgi.api 8776 "pyargv = $words"
 }
 
 configure_horizon() {
@@ -349,5 +350,5 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 STATIC_ROOT = "/usr/share/horizon/static"
 WEBROOT = "/"
 PYTHON
-    wsgi horizon horizon openstack_dashboard.wsgi 80 2 "static-map = /static=/usr/share/horizon/static"
+    wsgi horizon horizon openstack_dashboard.wsgi 80 "static-map = /static=/usr/share/horizon/static"
 }
