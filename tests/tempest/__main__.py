@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ipaddress
 import json
 import os
 import subprocess
@@ -61,10 +60,9 @@ def cloud(instance: str | None, directory: Path) -> Iterator[Cloud]:
 
 
 def external(instance: str) -> IPv4Network:
-    """Return the range of the nodes' physical network: the last 256 addresses of the instance's."""
-    paths = json.loads(program(PROGRAMS / "daybreak-engine", "paths", instance=instance))
-    subnet = json.loads(Path(paths["state"], "network.json").read_text())["subnet"]
-    return list(ipaddress.IPv4Network(subnet).subnets(new_prefix=24))[-1]
+    """Return the range of the nodes' physical network."""
+    ranges = program(PROGRAMS / "daybreak-engine", "network", instance=instance)
+    return IPv4Network(json.loads(ranges)["external"])
 
 
 def tempest(directory: Path, chosen: Sequence[str]) -> Iterator[Outcome]:

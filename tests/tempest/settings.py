@@ -52,7 +52,7 @@ def options(
         resize: Whether a server may get another flavour on the host that it is on.
     """
     return {
-        "DEFAULT": {"log_file": "tempest.log", "log_dir": str(directory)},
+        "DEFAULT": {"debug": True, "log_file": "tempest.log", "log_dir": str(directory)},
         "oslo_concurrency": {"lock_path": str(directory)},
         "auth": {
             "use_dynamic_credentials": True,
