@@ -37,6 +37,8 @@ class Cloud:
     fault: str = ""
     """Why servers fail; empty when they start."""
     backend: bool = True
+    volume_fault: str = ""
+    """Why volumes fail; empty when they are made."""
     current_project_id: str = "admin"
 
     def all(self, kind: str, **query: Any) -> list[Thing]:
@@ -159,10 +161,18 @@ class Cloud:
     @property
     def block_storage(self) -> Any:
         def create(**fields: Any) -> Thing:
-            return self.add("volume", status="available", attachments=[], **fields)
+            state = "error" if self.volume_fault else "available"
+            return self.add("volume", status=state, attachments=[], **fields)
+
+        def get(path: str, microversion: str) -> Any:
+            assert (path, microversion) == ("/messages", "3.3")
+            said = {"user_message": self.volume_fault}
+            messages = [said | {"resource_uuid": item.id} for item in self.all("volume")]
+            return SimpleNamespace(json=lambda: {"messages": messages})
 
         services = [Thing(state="up")] if self.backend else []
         return SimpleNamespace(
+            get=get,
             services=lambda binary: services,
             volumes=lambda name: self.all("volume", name=name),
             create_volume=create,

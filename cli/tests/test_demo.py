@@ -360,6 +360,22 @@ def test_a_cloud_without_volumes_is_enough(demo: Demo, said: io.StringIO):
     assert "no volume service" in said.getvalue()
 
 
+def test_a_full_back_end_says_so_and_the_server_stays(demo: Demo):
+    demo.cloud.volume_fault = (
+        "schedule allocate volume: Could not find any available weighted backend."
+    )
+    with pytest.raises(DaybreakError) as caught:
+        running.make(demo)
+    assert "Could not find any available weighted backend" in caught.value.message
+    assert "more room" in caught.value.remedy
+
+    demo.cloud.volume_fault = ""
+    assert running.make(again(demo)).volume
+
+    assert len(demo.cloud.all("volume")) == 1
+    assert len(demo.cloud.all("server")) == 1
+
+
 def test_a_taken_subnet_names_whose_it_is(demo: Demo):
     theirs = demo.cloud.add("network", name="public", is_router_external=True)
     demo.cloud.add("subnet", name="s1", network_id=theirs.id, ip_version=4, cidr="10.9.15.0/25")

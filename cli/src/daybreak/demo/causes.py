@@ -126,10 +126,12 @@ def of_server(cloud: Any, server: Any, flavour: Any) -> DaybreakError:
 
 def of_volume(cloud: Any, volume: Any) -> DaybreakError:
     """Return why a volume ended in the state error."""
+    # the first version of the API that has them
+    answer = cloud.block_storage.get("/messages", microversion="3.3")
     messages = [
-        str(message.user_message)
-        for message in cloud.block_storage.messages()
-        if message.resource_id == volume.id
+        str(message["user_message"])
+        for message in answer.json().get("messages", ())
+        if message["resource_uuid"] == volume.id
     ]
     said = messages[0] if messages else f"it is in the state {volume.status}"
     return DaybreakError(
