@@ -74,17 +74,3 @@ def api(machine: Machine) -> ApiSize:
     by_memory = max(1, machine.memory_mb // 16 // WORKER_MB)
     workers = max(1, min(MAX_WORKERS, (machine.cpus + 1) // 2, by_memory))
     return ApiSize(workers=workers, threads=THREADS, pool_size=THREADS // 2, max_overflow=THREADS)
-
-
-def max_connections(clients: int, units_per_client: int = 3, machine: Machine | None = None) -> int:
-    """Connections that a database must accept.
-
-    Args:
-        clients: Related applications, at least one is counted.
-        units_per_client: Units that each may have.
-        machine: The clients' machine; None counts with the largest size.
-    """
-    largest = Machine(cpus=2 * MAX_WORKERS, memory_mb=16 * MAX_WORKERS * WORKER_MB)
-    size = api(machine or largest)
-    # A tenth, and ten, for migrations, charms and people.
-    return int(max(1, clients) * units_per_client * size.connections * 1.1) + 10
