@@ -148,3 +148,13 @@ def test_the_package_source_is_read_from_apt(tmp_path: Path, name: str, text: st
 
 def test_no_package_source_is_none(tmp_path: Path):
     assert preflight.package_mirror(tmp_path) is None
+
+
+def test_a_machine_without_tunnels_is_no_place_for_servers(tmp_path: Path):
+    (tmp_path / "tun").touch()
+    assert preflight.tunnels(tmp_path / "tun").ok
+
+    missing = preflight.tunnels(tmp_path / "none")
+    assert missing.level is preflight.Level.ERROR
+    assert "servers get no network" in missing.detail
+    assert "modprobe tun" in missing.remedy

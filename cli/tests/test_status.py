@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daybreak import __main__, agents, bundles, places, probe, troubles
+from daybreak import __main__, agents, bundles, places, preflight, probe, troubles
 from daybreak.waiting import UnitView
 
 from .conftest import STATUS, Programs, application, status_json, unit
@@ -19,6 +19,7 @@ from .test_docs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PASSWORD = "hunter2"
 NOVA = {"versions": [{"id": "v2.0", "status": "SUPPORTED", "version": ""},
@@ -164,6 +165,7 @@ CHARMS = {
     "horizon": "horizon-k8s",
     "mariadb": "mariadb-k8s",
     "rabbitmq": "rabbitmq-k8s",
+    "hypervisor": "hypervisor-k8s",
 }
 
 
@@ -179,7 +181,7 @@ class Cloud:
     def __init__(self, programs: Programs, apis: Apis):
         self.apis = apis
         self.programs = programs
-        self.units = {name: unit(leader=True) for name in CHARMS}
+        self.units = {name: unit(leader=True) for name in CHARMS if name != "hypervisor"}
         self.password = PASSWORD
 
     def declare(self) -> None:
@@ -345,6 +347,19 @@ def test_a_blocked_unit_has_cause_and_remedy(cloud: Cloud, capsys):
 
     assert "nova/0 is blocked: relation placement is missing" in out
     assert "-> juju integrate nova:placement placement\n" in out
+
+
+def test_a_machine_without_tunnels_is_told_of(cloud: Cloud, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(preflight.tunnels, "__defaults__", (tmp_path / "none",))
+    assert look(cloud, capsys)[0] == 0
+
+    cloud.programs.known.clear()
+    cloud.units["hypervisor"] = unit(leader=True)
+    code, out = look(cloud, capsys)
+
+    assert code == 1
+    assert "this machine is unfit: " in out
+    assert "modprobe tun" in out
 
 
 def test_an_empty_cloud(cloud: Cloud, capsys):

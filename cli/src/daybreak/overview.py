@@ -14,10 +14,13 @@ from .errors import DaybreakError
 from .troubles import Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jubilant.statustypes import Status
 
     from .bundles import Bundle
     from .places import Instance
+    from .preflight import Finding
     from .waiting import UnitView
 
 APIS = {
@@ -41,6 +44,7 @@ PARTS = {
     "certificates-k8s": "certificates",
 }
 """What only services use, by charm."""
+HYPERVISOR = "hypervisor-k8s"
 SYNONYMS = {"volumev3": "block-storage", "volumev2": "block-storage", "volume": "block-storage"}
 ORDER = (*APIS.values(), *SITES.values(), *PARTS.values())
 ACTION_SECONDS = 10
@@ -91,13 +95,19 @@ class Overview:
         )
 
 
-def overview(instance: Instance, juju: jubilant.Juju, whole: Bundle | None) -> Overview:
+def overview(
+    instance: Instance,
+    juju: jubilant.Juju,
+    whole: Bundle | None,
+    tunnels: Callable[[], Finding] | None = None,
+) -> Overview:
     """Look at an instance; what is down is reported, and keeps nothing else from being looked at.
 
     Args:
         instance: Which.
         juju: Its model.
         whole: A bundle with all services, for who gives what; None where there is none.
+        tunnels: Looks whether servers can have networks, where its hypervisors are on this machine.
 
     Raises:
         DaybreakError: Its engine or controller does not answer.
@@ -120,8 +130,14 @@ def overview(instance: Instance, juju: jubilant.Juju, whole: Bundle | None) -> O
         services += _rest(status, progress, {s.application for s in services}, login=bool(session))
         found, silent = _agents(asked, progress)
     types = {service.name for service in services}
+    here = tunnels() if tunnels and access.application_of(status, HYPERVISOR) else None
     wrong = (
         *refused,
+        *(
+            [Trouble("this machine", "unfit", here.detail, here.remedy)]
+            if here and not here.ok
+            else ()
+        ),
         *(troubles.of_unit(unit, status, whole) for unit in _roots_first(progress.waiting)),
         *silent,
         *(troubles.of_agent(agent, status) for agent in found if agent.state == "down"),

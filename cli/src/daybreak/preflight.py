@@ -42,6 +42,11 @@ class Finding:
     detail: str
     remedy: str = ""
 
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.level is Level.OK
+
 
 # program -> Debian package
 PROGRAMS = {
@@ -53,6 +58,7 @@ PROGRAMS = {
     "dnsmasq": "dnsmasq-base",
     "nsenter": "util-linux",
 }
+TUN = Path("/dev/net/tun")
 BUILD_PROGRAMS = {"mmdebstrap": "mmdebstrap"}
 
 
@@ -77,6 +83,20 @@ def machine(instance: Instance, place: Home, memory: int) -> Iterator[Finding]:
     if is_root():
         yield _namespaces()
     yield from _addresses(instance)
+
+
+def tunnels(device: Path = TUN) -> Finding:
+    """Whether servers can be connected to a switch: each of them, and the switch itself, opens this device."""
+    try:
+        with device.open("r+b", buffering=0):
+            return Finding("tunnels", Level.OK, f"{device} can be opened")
+    except OSError as error:
+        return Finding(
+            "tunnels",
+            Level.ERROR,
+            f"{device} cannot be opened, so servers get no network: {error.strerror}",
+            f"On a machine: modprobe tun. In a container: give it the device, such as --device {device}.",
+        )
 
 
 def building(instance: Instance, images: int) -> Iterator[Finding]:

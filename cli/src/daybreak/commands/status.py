@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, instance: Instance) -> int:
     """Do it, print the result and return the exit code."""
-    from .. import bundles, cloud, overview
+    from .. import bundles, cloud, overview, preflight
 
     home = places.home(os.environ)
     provider, instance = providers.of(instance, home, os.environ)
@@ -50,7 +50,9 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     whole = None
     with contextlib.suppress(DaybreakError):  # a directory of bundles of one's own may lack it
         whole = bundles.load(bundles.find("openstack", home.bundles))
-    found = overview.overview(instance, provider.juju(), whole)
+    # nodes of the engine open this machine's devices
+    tunnels = preflight.tunnels if provider.name == "embedded" else None
+    found = overview.overview(instance, provider.juju(), whole, tunnels)
     if options.format == "json":
         output.show_json(overview.as_json(found))
     else:

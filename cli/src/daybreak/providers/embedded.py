@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BASE_MEMORY = 512 << 20
 """Bytes for the engine and this program."""
+HYPERVISOR = "hypervisor-k8s"
 UNIT_MEMORY = 192 << 20
 """Bytes for one unit: its hooks, its Pebbles and a small service."""
 
@@ -59,7 +60,8 @@ class Embedded:
         """Yield what running and, where images are missing, building them needs of the machine."""
         good = True
         memory = BASE_MEMORY + UNIT_MEMORY * sum(app.scale for app in run.bundle.applications)
-        for finding in preflight.machine(self.instance, self.home, memory):
+        tunnels = [preflight.tunnels()] if HYPERVISOR in _charms(run) else []
+        for finding in (*preflight.machine(self.instance, self.home, memory), *tunnels):
             good = good and finding.level is not Level.ERROR
             yield finding
         if good:
@@ -135,6 +137,10 @@ class Embedded:
     def destroy(self, report: Reporter, *, purge: bool) -> tuple[str, ...]:
         """Remove the instance."""
         return cloud.destroy(self.instance, self.home, report, purge=purge)
+
+
+def _charms(run: Run) -> set[str]:
+    return {app.charm_name for app in run.bundle.applications}
 
 
 def _images(run: Run) -> tuple[str, ...]:
