@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if os.geteuid() != 0:
         sys.exit("this makes containers: run it as root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is removed first
     subject = SUBJECTS[options.bundle]
     results = measure(subject, max(1, options.rounds), from_nothing=options.from_nothing)
     output = options.output or subject.results

@@ -53,6 +53,10 @@ def juju(*words: str) -> str:
     return run(PROGRAMS / "juju", *words, DAYBREAK_INSTANCE=INSTANCE)
 
 
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+
+
 def read_run(text: str) -> Run:
     """Return what a bare script or `memory.py` has printed: seconds by step, MiB by service."""
     steps: dict[str, float] = {}
@@ -68,11 +72,13 @@ def read_run(text: str) -> Run:
 
 def bare(subject: Subject, guest: Path) -> Run:
     """Run the bare script once; one that somebody has kept running under its usual name stays."""
+    _say(f"{subject.script.relative_to(ROOT)}")
     return read_run(run(subject.script, *((guest,) if subject.server else ()), NAME=YARD))
 
 
 def bootstrap(subject: Subject, guest: Path) -> Run:
     """Bootstrap once, with a first server if the subject has one; `total` is as seen from outside."""
+    _say(f"./daybreak bootstrap --bundle {subject.bundle}")
     started = time.monotonic()
     words = ("--bundle", subject.bundle, "--timeout", str(BOOTSTRAP_SECONDS), "--format", "json")
     report = json.loads(daybreak("bootstrap", *words))
@@ -81,6 +87,7 @@ def bootstrap(subject: Subject, guest: Path) -> Run:
     steps = {"Start the command": total - report["seconds"], **steps}
     if not subject.server:
         return Run({**steps, "total": total})
+    _say(f"a first server after {total:.1f} s")
     account = daybreak("openrc")
     started = time.monotonic()
     server = read_run(first_server(account, guest))
@@ -173,6 +180,7 @@ def measure(subject: Subject, rounds: int, *, from_nothing: bool = False) -> Res
             )
         finally:
             destroy()
+            run(subject.script, "remove", NAME=YARD)
 
 
 def _measure(subject: Subject, guest: Path, rounds: int, *, from_nothing: bool) -> Results:

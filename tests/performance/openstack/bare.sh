@@ -82,6 +82,7 @@ remove() {
 remove
 [ "${1:-}" != remove ] || exit 0
 guest=${1:?usage: bare.sh GUEST}
+[ -f "$guest" ] || { echo "bare.sh: no such file: $guest (python -m daybreak_images guest --output $guest makes it)" >&2; exit 1; }
 [ -n "${KEEP:-}" ] || trap remove EXIT
 trap 'exit 130' HUP INT TERM
 start=$(now) last=$start
