@@ -63,7 +63,7 @@ def tables(results: Results) -> str:
 
 def _command(bundle: str) -> str:
     words = "" if bundle == "identity" else f" --bundle {bundle}"
-    server = " and first_server.py" if SUBJECTS[bundle].server else ""
+    server = " + first_server.py" if SUBJECTS[bundle].server else ""
     return f"./daybreak bootstrap{words}{server}"
 
 
