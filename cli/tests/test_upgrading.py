@@ -254,41 +254,64 @@ def test_the_way_back(cloud: Programs, capsys):
     assert "stays expanded for 2026.1" in out
 
 
-def test_two_units_get_a_third_on_the_way_back_from_the_middle(
-    cloud: Programs, instance: places.Instance, capsys
-):
-    """A refresh ends the upper one at once, while the lower one is away."""
+def turn(number: int, release: str) -> tuple[str, ...]:
+    words = ("juju", "run", *MODEL, "--format", "json", f"keystone/{number}", "upgrade-turn")
+    return (*words, "--wait", "60s", "--params", f"release: '{release}'")
+
+
+def test_the_way_back_from_the_middle_is_kept_open_and_never_leaves_nobody(cloud: Programs, capsys):
+    """The contract could begin meanwhile; and a refresh ends the upper of two units at once."""
     cloud.known[RESOURCES] = []
     cloud.expect(*RESOURCES, stdout=has("2026.1"))
     built = f"keystone:2025.1  built  {IMAGE}2025.1\n"
     cloud.expect(*LIST[:-1], f"{IMAGE}2025.1", stdout=built)
-    three = keystone(unit(), unit(), unit())
+    away = keystone(unit("maintenance", "stopping"), unit())
+    both = keystone(unit(), unit())
     course = {
-        None: [keystone(unit("maintenance", "stopping"), unit())],
-        refresh("2025.1"): [keystone(unit(), unit(), unit("waiting", "starting")), three],
-        scaled(2): [keystone(unit(), unit())],
+        None: [away, away, away, both],
+        refresh("2025.1"): [keystone(unit(), unit("maintenance", "stopping")), both],
     }
+    seen: list[str] = []
 
     def status() -> tuple[int, str, str]:
         done = [words for words in course if words in cloud.calls]
         states = course[done[-1] if done else None]
-        return 0, states.pop(0) if len(states) > 1 else states[0], ""
+        seen.append(states.pop(0) if len(states) > 1 else states[0])
+        return 0, seen[-1], ""
 
     cloud.known[STATUS] = [status]
-    begun = told("2025.1", "2026.1", target="2026.1", phase="roll")
-    cloud.expect(*action(1, "2025.1"), stdout=begun)
-    over = told("2025.1", "2025.1", "2025.1", target="2026.1", phase="roll")
-    cloud.expect(*action(0), stdout=over)
-    cloud.expect(*scaled(3))
-    cloud.expect(*refresh("2025.1"))
-    cloud.expect(*scaled(2))
+    rolling = told("2025.1", "2026.1", target="2026.1", phase="roll")
+    cloud.expect(*action(1, "2025.1"), stdout=rolling)
+    cloud.expect(*turn(1, "2025.1"), stdout=task({}))
+    cloud.expect(*action(0), stdout=told("2025.1", "2025.1", target="2026.1", phase="back"))
+
+    def refreshed() -> tuple[int, str, str]:
+        assert seen[-1] == both, "nobody would serve"
+        return 0, "", ""
+
+    cloud.known[refresh("2025.1")] = [refreshed]
 
     assert run("upgrade", "keystone", "--to", "2025.1") == 0
 
-    order = [cloud.calls.index(words) for words in (scaled(3), refresh("2025.1"), scaled(2))]
-    assert order == sorted(order)
-    assert "keystone has 2 units again" in capsys.readouterr().out
-    assert not list(instance.state.glob("doubled-*"))
+    assert cloud.calls.index(turn(1, "2025.1")) < cloud.calls.index(refresh("2025.1"))
+    out = capsys.readouterr().out
+    assert "Keep the way back open" in out
+    assert "stays expanded for 2026.1" in out
+
+
+def test_a_way_back_that_was_kept_open_is_closed_by_going_on(cloud: Programs, capsys):
+    cloud.known[RESOURCES] = []
+    cloud.expect(*RESOURCES, stdout=has("2026.1"))
+    for _ in range(3):
+        cloud.expect(*STATUS, stdout=keystone(unit(), unit()))
+    held = told("2026.1", "2026.1", running="2025.1", target="2026.1", phase="back")
+    cloud.expect(*action(0, "2026.1"), stdout=held)
+    cloud.expect(*turn(0, "2026.1"), stdout=task({}))
+    cloud.expect(*action(0), stdout=told("2026.1", "2026.1", running="2026.1"))
+
+    assert run("upgrade", "keystone", "--to", "2026.1") == 0
+
+    assert "Open the way on" in capsys.readouterr().out
 
 
 def test_a_release_that_upstream_refuses_changes_nothing(cloud: Programs, capsys):

@@ -32,6 +32,8 @@ ORDER = (
 )
 """Charms that have releases, in the order in which their services are upgraded."""
 ACTION = "upgrade-status"
+TURN = "upgrade-turn"
+"""Action that decides at which of its two releases an upgrade under way ends."""
 _RELEASE_TAG = re.compile(r"(?P<name>.+):(?P<tag>\d{4}\.[12])")
 
 
@@ -59,7 +61,7 @@ class Report:
     Attributes:
         running: Release whose upgrade was finished last.
         target: Release that is gone to; `running` when no upgrade was begun.
-        phase: Phase that has begun, empty when none.
+        phase: Phase that has begun, empty when none; `back` when it shall not be finished.
         units: Release that each unit serves with, empty where it does not yet.
         planned: Number of units that there shall be.
         refused: Why the release that was asked about cannot be gone to; empty when it can.
@@ -77,8 +79,8 @@ class Report:
     @property
     def under_way(self) -> bool:
         """Whether an upgrade was begun and neither finished nor taken back by all units."""
-        moved = any(release == self.target for release in self.planned_units().values())
-        return self.running != self.target and (moved or self.phase in ("expand", "contract"))
+        begun = self.running != self.target and self.phase in ("expand", "contract")
+        return self.moved or begun
 
     def planned_units(self) -> dict[str, str]:
         """The units that stay, and their releases."""
@@ -88,9 +90,10 @@ class Report:
             if int(name.rpartition("/")[2]) < self.planned
         }
 
-    def rolls_from(self, unit: str) -> bool:
-        """Whether a unit serves with the release that is gone to, so that the others are next."""
-        return self.running != self.target and self.units.get(unit) == self.target
+    @property
+    def moved(self) -> bool:
+        """Whether a unit serves with the release that is gone to."""
+        return self.running != self.target and self.target in self.planned_units().values()
 
     def reached(self, release: str) -> bool:
         """Whether nothing is left to do for a release."""
@@ -177,14 +180,9 @@ def ask(juju: jubilant.Juju, status: Status, application: str, to: str = "") -> 
     Raises:
         DaybreakError: No unit answers, or the charm does not know the action.
     """
-    units = there(status, application).units
-    # Any unit knows it. One whose pod is away would let the action wait.
-    able = sorted(units, key=lambda n: (units[n].workload_status.current != "active", n))
-    if not able:
-        raise DaybreakError(f"{application} has no units", remedy="See `daybreak status`.")
     results = access.action(
         juju,
-        able[0],
+        able(status, application),
         ACTION,
         {"release": to} if to else None,
         remedy="See `daybreak status` for what it waits for, and try again. A charm that does not know"
@@ -200,6 +198,30 @@ def ask(juju: jubilant.Juju, status: Status, application: str, to: str = "") -> 
         refused=str(found.get("refused", "")),
         steps=tuple(found.get("steps", ())),
     )
+
+
+def able(status: Status, application: str) -> str:
+    """Return a unit that answers.
+
+    Raises:
+        DaybreakError: There is no unit.
+    """
+    units = there(status, application).units
+    # Any unit knows it. One whose pod is away would let the action wait.
+    found = sorted(units, key=lambda n: (units[n].workload_status.current != "active", n))
+    if not found:
+        raise DaybreakError(f"{application} has no units", remedy="See `daybreak status`.")
+    return found[0]
+
+
+def turn(juju: jubilant.Juju, status: Status, application: str, to: str) -> None:
+    """Let an upgrade under way end at one of its two releases.
+
+    Raises:
+        DaybreakError: It cannot; says how to go on.
+    """
+    remedy = f"Nothing was changed. Go on: daybreak upgrade {application} --to the other release."
+    access.action(juju, able(status, application), TURN, {"release": to}, remedy=remedy)
 
 
 def archive(home: Home, charm: str) -> Path:

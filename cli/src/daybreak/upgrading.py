@@ -100,18 +100,13 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
     memory = _Memory(work.instance, name)
     if made.way != "none" or not there:
         _images(work, made)
+        _turn(work, made, report)
         lone = memory.read() or (made.scale if made.doubled else None)
         if lone is not None and made.scale == lone:
             memory.write(lone)
             with work.step("Add a unit") as said:
                 set_scale(work, name, lone + 1)
                 said.append(f"the lone unit of {name} is not to be missed while it is replaced")
-        if made.way == "back" and made.scale == 2 and report.rolls_from(f"{name}/1"):
-            # A refresh ends the top unit at once, and the other one is about to be replaced, or is.
-            memory.write(memory.read() or made.scale)
-            with work.step("Add a unit") as said:
-                _number(work, name, made.scale + 1)
-                said.append(f"the two units of {name} are not to be missed at the same time")
         with work.step("Refresh") as said:
             if there:
                 said += ["there", ", ".join(made.images.values())]
@@ -169,6 +164,39 @@ def _images(work: Work, made: Plan) -> None:
             said.append(f"{built} built")
         else:
             said += ["there", ", ".join(image.rpartition("/")[2] for image in wanted)]
+
+
+def _turn(work: Work, made: Plan, report: Report) -> None:
+    """Keep the way back open until it is gone, or open the way on again."""
+    name = made.application
+    if made.way == "back" and report.moved and report.phase != "back":
+        with work.step("Keep the way back open") as said:
+            releases.turn(work.juju, work.status(), name, made.to)
+            said.append(f"the schema is not contracted for {report.target}")
+    if made.way == "back" and report.moved and made.scale == 2:
+        # A refresh ends the top unit at once, also while the other one is away.
+        with work.step("Wait for both units"):
+            _until_both_serve(work, name)
+    if made.way == "forward" and report.phase == "back" and report.target == made.to:
+        with work.step("Open the way on") as said:
+            releases.turn(work.juju, work.status(), name, made.to)
+            said.append(f"the schema may be contracted for {made.to}")
+
+
+def _until_both_serve(work: Work, name: str) -> None:
+    """Wait while the lower of two units is away and the upper one serves alone."""
+    started = quiet = work.clock.now()
+    while (now := work.clock.now()) - started < UNIT_SECONDS:
+        status = _try_status(work)
+        if status is not None:
+            units = _own(status, name).units
+            if not units[-1].ready:
+                return
+            if not all(unit.ready and unit.agent == "idle" for unit in units):
+                quiet = now
+            if now - quiet >= QUIET_SECONDS:
+                return
+        work.clock.sleep(POLL_SECONDS)
 
 
 def _refresh(work: Work, made: Plan) -> None:
@@ -247,6 +275,11 @@ def _try_ask(work: Work, status: Status, name: str) -> Report | None:
 
 def _phase_line(report: Report) -> str:
     left = [unit for unit, release in report.planned_units().items() if release != report.target]
+    if report.phase == "back":
+        gone = [
+            unit for unit, release in report.planned_units().items() if release == report.target
+        ]
+        return f"back: still to come: {', '.join(sorted(gone, reverse=True)) or 'nothing'}"
     if report.phase in ("expand", "roll") and left:
         return f"{report.phase}: still to come: {', '.join(sorted(left, reverse=True))}"
     return f"{report.phase or 'done'}: all units serve with {report.target}"
@@ -254,7 +287,7 @@ def _phase_line(report: Report) -> str:
 
 def _said(report: Report, made: Plan) -> str:
     text = f"{count(report.planned)} of {made.application} serve with {made.to}"
-    if made.way == "back" and report.phase == "roll":
+    if made.way == "back" and report.phase in ("roll", "back"):
         text += f"; the schema stays expanded for {report.target}, which does no harm"
     return text
 
@@ -340,7 +373,14 @@ def set_scale(work: Work, application: str, units: int) -> bool:
     app = releases.there(status, application)
     same = len(app.units) == units and (app.scale in (None, units))
     if not same:
-        _number(work, application, units)
+        try:
+            work.juju.cli("scale-application", application, str(units))
+        except jubilant.CLIError as error:
+            raise DaybreakError(
+                f"{application} could not be scaled",
+                details=tuple((error.stderr or "").strip().splitlines()),
+                remedy="Nothing was changed.",
+            ) from error
     started = work.clock.now()
     before: waiting.Progress | None = None
     since: dict[str, float] = {}
@@ -364,18 +404,6 @@ def set_scale(work: Work, application: str, units: int) -> bool:
                     f" waiting, or take it back: daybreak scale {application} {len(app.units)}",
                 )
         work.clock.sleep(POLL_SECONDS)
-
-
-def _number(work: Work, application: str, units: int) -> None:
-    """Set the number of units, and wait for nothing."""
-    try:
-        work.juju.cli("scale-application", application, str(units))
-    except jubilant.CLIError as error:
-        raise DaybreakError(
-            f"{application} could not be scaled",
-            details=tuple((error.stderr or "").strip().splitlines()),
-            remedy="Nothing was changed.",
-        ) from error
 
 
 # --- what outlives this process ---------------------------------------------------------------

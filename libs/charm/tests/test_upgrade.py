@@ -49,6 +49,7 @@ IDLE = Record("2025.1", "2025.1")
 EXPANDING = Record("2025.1", "2026.1", "expand")
 ROLLING = Record("2025.1", "2026.1", "roll")
 CONTRACTING = Record("2025.1", "2026.1", "contract")
+BACK = Record("2025.1", "2026.1", "back")
 DONE = Record("2026.1", "2026.1")
 
 
@@ -72,6 +73,10 @@ DONE = Record("2026.1", "2026.1")
         ("2025.1", "unknown", EXPANDING, (), Run()),
         ("2025.1", "unknown", ROLLING, ("2026.1",), Run()),
         ("2025.1", "equal", ROLLING, ("2026.1",), Run()),
+        # Kept open: units of both releases serve, until the first of another upgrade comes.
+        ("2025.1", "equal", BACK, ("2026.1",), Run()),
+        ("2026.1", "equal", BACK, ("2025.1", "2026.1"), Run()),
+        ("2026.1", "equal", BACK, ("2025.1",), Expand(EXPANDING)),
         # Begun, left, and begun again to another release.
         ("2025.2", "equal", ROLLING, ("2025.1",), Expand(Record("2025.1", "2025.2", "expand"))),
     ],
@@ -184,7 +189,8 @@ META: dict[str, Any] = {
     "containers": {"echo": {}},
     "peers": {"peers": {"interface": "echo-peers"}},
 }
-ACTIONS: dict[str, Any] = {"upgrade-status": {"params": {"release": {"type": "string"}}}}
+RELEASE = {"params": {"release": {"type": "string"}}}
+ACTIONS: dict[str, Any] = {"upgrade-status": RELEASE, "upgrade-turn": RELEASE}
 
 
 class Cloud:
@@ -519,6 +525,57 @@ def test_units_that_come_during_a_roll_are_waited_for(cloud: Cloud) -> None:
     out = cloud.run(cloud.state("2026.1", {1: "2026.1", 2: ""}))
     assert cloud.ran == []
     assert "2 of 3 units" in out.unit_status.message
+
+
+def turn(cloud: Cloud, state: testing.State, release: str) -> testing.State:
+    return cloud.context.run(
+        cloud.context.on.action("upgrade-turn", params={"release": release}), state
+    )
+
+
+def test_the_way_back_is_kept_open_until_it_is_gone_or_closed(cloud: Cloud) -> None:
+    """The last unit is on its way when somebody decides: without a word it would contract."""
+    cloud.stands(ROLLING, "h2")
+    first = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    turn(cloud, first, "2025.1")
+    assert cloud.record == BACK
+    out = cloud.run(cloud.state("2026.1", {1: "2026.1"}))
+    assert cloud.ran == []
+    assert out.unit_status.message == "back 2026.1 -> 2025.1: 0 of 2 units"
+    # Gone: the first old unit serves, then all do, and nothing is left to say.
+    out = cloud.run(cloud.state("2025.1", {1: "2026.1"}))
+    assert out.unit_status.message == "back 2026.1 -> 2025.1: 1 of 2 units"
+    out = cloud.run(cloud.state("2025.1", {1: "2025.1"}))
+    assert (out.unit_status, cloud.record) == (testing.ActiveStatus(), BACK)
+    # Or closed: the unit that is told goes on at once.
+    out = turn(cloud, cloud.state("2026.1", {1: "2026.1"}), "2026.1")
+    assert cloud.ran == ["manage contract"]
+    assert (out.unit_status, cloud.record) == (testing.ActiveStatus(), DONE)
+
+
+@pytest.mark.parametrize(
+    ("record", "release", "why"),
+    [
+        (CONTRACTING, "2025.1", "contracted for 2026.1"),
+        (DONE, "2025.1", "no upgrade from or to 2025.1"),
+        (ROLLING, "2027.1", "no upgrade from or to 2027.1"),
+    ],
+)
+def test_no_upgrade_turns_where_there_is_no_way(
+    cloud: Cloud, record: Record, release: str, why: str
+) -> None:
+    cloud.stands(record, "h2")
+    with pytest.raises(testing.ActionFailed, match=why):
+        turn(cloud, cloud.state("2026.1", {1: "2025.1"}), release)
+    assert cloud.record == record
+
+
+def test_an_upgrade_does_not_turn_while_another_unit_changes_the_schema(cloud: Cloud) -> None:
+    cloud.stands(EXPANDING, "h1")
+    schemas.take(cloud.database, "echo", "echo/1")
+    with pytest.raises(testing.ActionFailed, match="echo/1 is changing the schema"):
+        turn(cloud, cloud.state("2025.1", {1: ""}), "2025.1")
+    assert cloud.record == EXPANDING
 
 
 def report(cloud: Cloud, state: testing.State, release: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from ops import pebble
 
 from daybreak_charm import containers, migration, partition, roll, tls, urls, wakers
 from daybreak_charm.context import Context
-from daybreak_charm.description import Description, File, Folder, Need, Process
+from daybreak_charm.description import Description, File, Folder, Need, Process, Schema
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
 from daybreak_charm.start import run_tasks, wait_online
@@ -66,6 +67,8 @@ class DaybreakCharm(ops.CharmBase):
         framework.observe(self.on.remove, self._on_going)
         if "upgrade-status" in self.meta.actions:
             framework.observe(self.on["upgrade_status"].action, self._on_upgrade_status)
+        if "upgrade-turn" in self.meta.actions:
+            framework.observe(self.on["upgrade_turn"].action, self._on_upgrade_turn)
 
     # --- events -----------------------------------------------------------------------------
 
@@ -118,18 +121,39 @@ class DaybreakCharm(ops.CharmBase):
         self._outcomes = []
 
     def _on_upgrade_status(self, event: ops.ActionEvent) -> None:
-        outcomes = self.ask()
-        if self.inputs is None or self.description.schema is None:
-            event.fail(f"the database is not known yet: {self.explain(outcomes)}")
-            return
-        schema = self.description.schema(self.inputs)
         wanted = str(event.params.get("release", ""))
+        with self._schema_for(event) as schema:
+            if schema:
+                place = self._place(schema.container)
+                report = migration.report(self.context, schema, place, wanted)
+                event.set_results({"report": json.dumps(report)})
+
+    def _on_upgrade_turn(self, event: ops.ActionEvent) -> None:
+        wanted = str(event.params["release"])
+        with self._schema_for(event) as schema:
+            if schema:
+                if why := migration.turn(self.context, schema, wanted):
+                    event.fail(why)
+                    return
+                # Whether this unit is the last one, and has an upgrade to finish.
+                self.again(event)
+
+    @contextmanager
+    def _schema_for(self, event: ops.ActionEvent) -> Generator[Schema | None]:
+        """Give an action the schema; let it fail, and give None, where the database is not known or silent."""
+        outcomes = self.ask()
+        known = self.inputs is not None and self.description.schema is not None
         try:
-            report = migration.report(self.context, schema, self._place(schema.container), wanted)
-        except DatabaseUnreachableError:
-            event.fail("the database does not answer")
+            yield (
+                self.description.schema(self.inputs) if known and self.description.schema else None
+            )
+        except DatabaseUnreachableError as error:
+            event.fail(
+                f"the database says: {error.said}" if error.said else "the database does not answer"
+            )
             return
-        event.set_results({"report": json.dumps(report)})
+        if not known:
+            event.fail(f"the database is not known yet: {self.explain(outcomes)}")
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         if self._nothing_new:

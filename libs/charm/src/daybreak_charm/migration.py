@@ -91,8 +91,10 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
         if isinstance(decision, Create):
             trouble = _created(context, connection, schema, layout, record, lease, trouble)
         elif trouble is None:
-            rolling = Record(record.running, record.target, "roll")
-            _write(context, connection, schema, rolling, lease)
+            found = schemas.read_record(connection, schema.project)
+            if found is None or found.phase != "back":
+                rolling = Record(record.running, record.target, "roll")
+                _write(context, connection, schema, rolling, lease)
         schemas.release(connection, schema.project, lease)
     return trouble or Ready()
 
@@ -160,7 +162,7 @@ def _finish(context: "Context", schema: "Schema", place: str) -> Outcome:
     if not record.under_way:
         return Ready()
     late = upgrade.waits_for(releases(context), context.planned, record.target)
-    if late or layout.release != record.target:
+    if late or layout.release != record.target or record.phase == "back":
         return Ready(_progress(context, record, late))
     if not context.acting:
         return Waiting(f"the end of the upgrade to {record.target} is owed", "")
@@ -169,6 +171,9 @@ def _finish(context: "Context", schema: "Schema", place: str) -> Outcome:
         if not lease.mine:
             return Ready(f"{lease.owner} ends the upgrade to {record.target}")
         record = schemas.read_record(connection, schema.project) or record
+        if record.phase == "back":
+            schemas.release(connection, schema.project, lease)
+            return Ready(_progress(context, record, late))
         if record.under_way:
             record = Record(record.running, record.target, "contract")
             _write(context, connection, schema, record, lease)
@@ -239,6 +244,39 @@ def report(context: "Context", schema: "Schema", place: str, wanted: str) -> dic
     }
 
 
+def turn(context: "Context", schema: "Schema", wanted: str) -> str:
+    """Let an upgrade under way end at one of its two releases; see `upgrade.turned`.
+
+    Returns:
+        Why that cannot be; empty when it is so.
+
+    Raises:
+        DatabaseUnreachableError: The database does not answer.
+    """
+    with context.effects.connect(schema.connect) as connection:
+        record = schemas.read_record(connection, schema.project)
+        target = upgrade.turned(record, wanted)
+        if isinstance(target, str):
+            return target
+        if target == record:
+            return ""
+        lease = schemas.take(connection, schema.project, context.unit)
+        if not lease.mine:
+            return f"{lease.owner} is changing the schema"
+        try:
+            # What was read before the lease may be over.
+            target = upgrade.turned(schemas.read_record(connection, schema.project), wanted)
+            if isinstance(target, str):
+                return target
+            schemas.write_record(connection, schema.project, target, lease)
+        except schemas.LeaseLostError:
+            return "another unit is changing the schema"
+        finally:
+            schemas.release(connection, schema.project, lease)
+    logger.info("the upgrade shall end at %s", wanted)
+    return ""
+
+
 def _refused(record: Record, wanted: str, units: Mapping[str, str]) -> str:
     """Why a release cannot be gone to now; what only the image knows is not asked."""
     decision = upgrade.decide(wanted, "equal", record, units.values())
@@ -253,6 +291,8 @@ def _phase(record: Record, late: list[str]) -> str:
 
 def _progress(context: "Context", record: Record, late: list[str]) -> str:
     moved = context.planned - len(late)
+    if record.phase == "back" and moved:
+        return f"back {record.target} -> {record.running}: {len(late)} of {context.planned} units"
     if not moved:
         # Begun and left; or the first unit is at it, and says so itself.
         return ""
@@ -269,9 +309,11 @@ def _look(
     state = schemas.compare(found, schema, layout)
     record = schemas.read_record(connection, schema.project)
     context.memo[_RECORD] = record
-    strange = record and record.under_way and layout.release not in (record.running, record.target)
+    under_way = record is not None and record.under_way
+    strange = record and layout.release not in (record.running, record.target)
     # The databags of the others cost a call each, so they are read only where they decide.
-    others = releases(context).values() if strange else ()
+    asked = under_way and (strange or (record and record.phase == "back"))
+    others = releases(context).values() if asked else ()
     decision = upgrade.decide(layout.release, state, record, others)
     if isinstance(decision, Refuse) and state == "unknown":
         return Refuse(f"{decision.why} ({', '.join(sorted(found))})", decision.remedy)

@@ -64,8 +64,8 @@ class Record:
     Attributes:
         running: Release whose upgrade was finished last; empty when it is not known.
         target: Release that is gone to; the same as `running` when no upgrade was begun.
-        phase: Phase that has begun: `create` (of a database that was empty), `expand`, `roll`, `contract`;
-            empty when none.
+        phase: Phase that has begun: `create` (of a database that was empty), `expand`, `roll`, `contract`; `back`
+            when it shall not be finished; empty when none.
     """
 
     running: str
@@ -147,7 +147,7 @@ def decide(
         image: Release of the image.
         schema: The database's heads against the image's.
         record: Where the cloud stands; None when nobody has written it yet.
-        others: Releases that the other units say they run.
+        others: Releases that the units say they run.
     """
     if schema == "empty":
         return Create()
@@ -158,7 +158,7 @@ def decide(
         }
         return known.get(schema, _unknown(image))
     if image == record.target:
-        return _towards(image, schema, record)
+        return _towards(image, schema, record, others)
     if image == record.running:
         return _from(image, schema, record)
     if record.under_way and (record.phase == "contract" or record.target in others):
@@ -173,12 +173,15 @@ def decide(
     return Expand(Record(record.running, image, "expand"))
 
 
-def _towards(image: str, schema: SchemaState, record: Record) -> Decision:
+def _towards(image: str, schema: SchemaState, record: Record, others: Iterable[str]) -> Decision:
     """The image is the release that the cloud goes to, or runs."""
     if schema == "unknown":
         return _unknown(image)
     if not record.under_way:
         return Run() if schema == "equal" else Create()
+    if record.phase == "back" and image not in others:
+        # The way back was gone to its end, and this is another upgrade.
+        return Expand(Record(record.running, record.target, "expand"))
     return Expand(record) if record.phase == "expand" else Run()
 
 
@@ -218,6 +221,27 @@ def waits_for(units: Mapping[str, str], planned: int, target: str) -> list[str]:
         if release != target:
             late.append(name)
     return late
+
+
+def turned(record: Record | None, wanted: str) -> Record | str:
+    """Let an upgrade under way end at one of its two releases.
+
+    Args:
+        record: Where the cloud stands.
+        wanted: The release that it runs, so that no contract begins; or the one that it goes to, so that one may.
+
+    Returns:
+        What the record must say from now on; or why that cannot be.
+    """
+    if record is None or not record.under_way or wanted not in (record.running, record.target):
+        return f"no upgrade from or to {wanted} is under way"
+    if record.phase == "contract":
+        return (
+            record if wanted == record.target else f"the schema is contracted for {record.target}"
+        )
+    if wanted == record.running:
+        return Record(record.running, record.target, "back")
+    return Record(record.running, record.target, "roll") if record.phase == "back" else record
 
 
 def back(app: str, record: Record) -> str:
