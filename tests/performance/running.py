@@ -76,8 +76,12 @@ def bare(subject: Subject, guest: Path) -> Run:
     return read_run(run(subject.script, *((guest,) if subject.server else ()), NAME=YARD))
 
 
-def bootstrap(subject: Subject, guest: Path) -> Run:
-    """Bootstrap once, with a first server if the subject has one; `total` is as seen from outside."""
+def bootstrap(subject: Subject, guest: Path) -> tuple[Run, tuple[Hook, ...]]:
+    """Bootstrap once, with a first server if the subject has one.
+
+    Returns:
+        The run, whose `total` is as seen from outside, and the hooks until the bootstrap had ended.
+    """
     _say(f"./daybreak bootstrap --bundle {subject.bundle}")
     started = time.monotonic()
     words = ("--bundle", subject.bundle, "--timeout", str(BOOTSTRAP_SECONDS), "--format", "json")
@@ -85,8 +89,11 @@ def bootstrap(subject: Subject, guest: Path) -> Run:
     total = time.monotonic() - started
     steps = {step["title"]: step["seconds"] or 0.0 for step in report["steps"]}
     steps = {"Start the command": total - report["seconds"], **steps}
+    record = tuple(hooks())
     if not subject.server:
-        return Run({**steps, "total": total})
+        return Run({**steps, "total": total}), record
+    if not guest.exists():  # the programs are there since the bootstrap
+        run(PROGRAMS / "daybreak-images", "guest", "--output", guest)
     _say(f"a first server after {total:.1f} s")
     account = daybreak("openrc")
     started = time.monotonic()
@@ -94,7 +101,7 @@ def bootstrap(subject: Subject, guest: Path) -> Run:
     total += time.monotonic() - started
     time.sleep(IDLE_SECONDS)
     memory = read_run(run(sys.executable, HERE / "memory.py", "--instance", INSTANCE)).memory
-    return Run({**steps, **server.steps, "total": total}, memory)
+    return Run({**steps, **server.steps, "total": total}, memory), record
 
 
 def first_server(account: str, guest: Path) -> str:
@@ -189,10 +196,8 @@ def _measure(subject: Subject, guest: Path, rounds: int, *, from_nothing: bool) 
     if from_nothing:
         daybreak("destroy", "--yes", "--purge")
         run("rm", "-rf", ROOT / ".daybreak", ROOT / "dist")
-    daybreak("--version")  # makes the programs
-    if subject.server:
-        run(PROGRAMS / "daybreak-images", "guest", "--output", guest)
-    first = bootstrap(subject, guest)  # builds what is missing, and warms the same caches for both
+    # Builds what is missing, and warms the same caches for both.
+    first, _ = bootstrap(subject, guest)
     if from_nothing:
         nothing = first.steps
     noop = () if subject.server else noop_hooks()
@@ -200,12 +205,11 @@ def _measure(subject: Subject, guest: Path, rounds: int, *, from_nothing: bool) 
     destroy()
     measured: list[Round] = []
     for number in range(rounds):
-        ours = theirs = Run({})
+        theirs = Run({})
         # Each goes first in every second round: neither always finds the caches of the other.
         if number % 2 == 0:
             theirs = bare(subject, guest)
-        ours = bootstrap(subject, guest)
-        record = tuple(hooks())
+        ours, record = bootstrap(subject, guest)
         destroy()
         if number % 2:
             theirs = bare(subject, guest)
