@@ -51,6 +51,7 @@ ROLLING = Record("2025.1", "2026.1", "roll")
 CONTRACTING = Record("2025.1", "2026.1", "contract")
 BACK = Record("2025.1", "2026.1", "back")
 DONE = Record("2026.1", "2026.1")
+CREATING = Record("2026.1", "2026.1", "create")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ DONE = Record("2026.1", "2026.1")
         ("2026.1", "empty", None, (), Create()),
         ("2026.1", "behind", DONE, (), Create()),
         ("2026.1", "equal", DONE, (), Run()),
+        ("2026.1", "equal", CREATING, (), Create()),
         # A schema that was there before this record was.
         ("2026.1", "equal", None, (), Run()),
         ("2026.1", "behind", None, (), Expand(Record("", "2026.1", "expand"))),
@@ -309,6 +311,26 @@ def test_what_a_step_has_done_that_was_interrupted_is_not_done_again(
         cloud.database.execute("INSERT INTO cells VALUES (%s)", name)
     cloud.run(cloud.state("2026.1"))
     assert cloud.ran == ([] if "cell" in names else ["manage cell"]) + ["manage sync"]
+
+
+def test_a_creation_is_over_when_its_program_is(cloud: Cloud) -> None:
+    """The heads are written before it ends: whoever believed them kept the lease, and its record."""
+    cloud.stands(CREATING, "h2")
+    schemas.take(cloud.database, "echo", "echo/1")
+    out = cloud.run(cloud.state("2026.1", {1: ""}))
+    assert out.unit_status == testing.WaitingStatus("echo/1 migrates the schema")
+    cloud.database.execute("UPDATE daybreak_lease SET expires = 1")
+    out = cloud.run(cloud.state("2026.1", {1: ""}))
+    assert (cloud.ran, cloud.record) == (["manage sync"], DONE)
+    assert schemas.take(cloud.database, "echo", "echo/1").mine, "it was given back"
+
+
+def test_a_schema_that_is_whole_is_never_removed(cloud: Cloud) -> None:
+    cloud.stands(CREATING, "h2")
+    cloud.database.script("CREATE TABLE users (id INT)")
+    cloud.codes["migrate-echo"] = (1, "OperationalError: (1114, 'The table is full')")
+    cloud.run(cloud.state("2026.1"))
+    assert "users" in schemas.tables(cloud.database)
 
 
 def test_tables_that_were_there_before_are_never_removed(cloud: Cloud) -> None:

@@ -109,12 +109,12 @@ def _created(
     trouble: Outcome | None,
 ) -> Outcome | None:
     """End a creation: note that it is done, or take away what one has left that failed half-way."""
+    whole = schemas.compare(schemas.heads(connection, schema.table), schema, layout) == "equal"
     if trouble is None:
-        found = schemas.heads(connection, schema.table)
-        if schemas.compare(found, schema, layout) != "equal":
+        if not whole:
             return Waiting("the migration did not reach the image's schema", "retry")
         _write(context, connection, schema, Record(record.running, record.target), lease)
-    elif record.phase == "create":
+    elif record.phase == "create" and not whole:
         # MariaDB takes back no half of a migration, and the next try would stumble over it. All of it is
         # the creation's own.
         schemas.renew(connection, schema.project, lease)

@@ -178,7 +178,8 @@ def _towards(image: str, schema: SchemaState, record: Record, others: Iterable[s
     if schema == "unknown":
         return _unknown(image)
     if not record.under_way:
-        return Run() if schema == "equal" else Create()
+        # The heads are there before the program that makes them has ended.
+        return Run() if schema == "equal" and record.phase != "create" else Create()
     if record.phase == "back" and image not in others:
         # The way back was gone to its end, and this is another upgrade.
         return Expand(Record(record.running, record.target, "expand"))
