@@ -44,6 +44,9 @@ class Cloud:
         self.database.script(TABLES)
         for head in HEADS:
             self.database.execute("INSERT INTO alembic_version VALUES (%s)", head)
+        once = self.folder / "run/once"
+        once.mkdir(parents=True, exist_ok=True)
+        (once / "migrate-keystone.code").write_text("0\n")
 
     def bootstrap(self, url: str = "https://keystone-k8s.openstack.svc.cluster.local:5000") -> None:
         run = self.database.execute

@@ -117,7 +117,7 @@ def run(
 
 def failure(container: ops.Container, name: str) -> Ended | None:
     """How a program failed that has not been started since."""
-    ended = _collect(container, name)
+    ended = _read(container, name)
     return ended if ended and ended.code else None
 
 
@@ -165,14 +165,19 @@ def _launch(container: ops.Container, program: Program) -> None:
 
 def _collect(container: ops.Container, name: str) -> Ended | None:
     """The result, if there is one; a success is removed with its reading."""
+    ended = _read(container, name)
+    if ended and ended.code == 0:
+        container.remove_path(f"{FOLDER}/{name}.code")
+    return ended
+
+
+def _read(container: ops.Container, name: str) -> Ended | None:
     path = f"{FOLDER}/{name}"
     try:
         code = int(containers.read_text(container, f"{path}.code").strip() or "-1")
         at = container.list_files(f"{path}.code", itself=True)[0].last_modified.timestamp()
     except pebble.PathError:
         return None
-    if code == 0:
-        container.remove_path(f"{path}.code")
     try:
         said = last_words(containers.read_text(container, f"{path}.log").splitlines())
     except (pebble.PathError, UnicodeDecodeError):
