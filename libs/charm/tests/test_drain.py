@@ -296,22 +296,24 @@ def test_a_lazy_api_is_healthy_when_a_worker_has_it(tmp_path: Path) -> None:
     assert loaded(DAYBREAK_LAZY="yes") == "True"
 
 
+ECHO = uwsgi.Api(
+    name="echo",
+    program="/bin/uwsgi",
+    folder="/etc/echo",
+    application="echo.wsgi:application",
+    port=1,
+    health_port=2,
+    certificate="/c",
+    key="/k",
+    user="echo",
+    size=sizing.api(sizing.Machine(2, 4096)),
+    any_address="::",
+    mounts=("/", "/cloud-echo"),
+)
+
+
 def test_the_configuration_of_an_api() -> None:
-    api = uwsgi.Api(
-        name="echo",
-        program="/bin/uwsgi",
-        folder="/etc/echo",
-        application="echo.wsgi:application",
-        port=1,
-        health_port=2,
-        certificate="/c",
-        key="/k",
-        user="echo",
-        size=sizing.api(sizing.Machine(2, 4096)),
-        any_address="::",
-        mounts=("/", "/cloud-echo"),
-    )
-    text = uwsgi.config(api)
+    text = uwsgi.config(ECHO)
     assert "https-socket = [::]:1,/c,/k,HIGH" in text
     assert re.findall(r"^mount = (.*)$", text, re.MULTILINE) == [
         "/=echo.wsgi:application",
@@ -319,12 +321,20 @@ def test_the_configuration_of_an_api() -> None:
     ]
     assert "env = DAYBREAK_HEALTH=[::]:2" in text
     assert f"env = DAYBREAK_DRAINING={drain.flag('echo')}" in text
-    process = uwsgi.process(api)
+    process = uwsgi.process(ECHO)
     assert process.reload is None
     assert process.drain == drain.DEFAULT
-    assert "lazy-apps" not in text
-    assert "DAYBREAK_LAZY" not in text
-    lazy = uwsgi.config(dataclasses.replace(api, lazy=True))
-    assert "lazy-apps = true" in lazy
-    assert "start-time = %t" in lazy
-    assert "env = DAYBREAK_LAZY=yes" in lazy
+
+
+@pytest.mark.parametrize(
+    ("workers", "lazy", "late"),
+    [(1, False, True), (2, False, True), (3, False, False), (8, False, False), (8, True, True)],
+)
+def test_many_workers_share_what_their_master_has_loaded(
+    workers: int, lazy: bool, late: bool
+) -> None:
+    size = dataclasses.replace(sizing.api(sizing.Machine(2, 4096)), workers=workers)
+    text = uwsgi.config(dataclasses.replace(ECHO, size=size, lazy=lazy))
+    assert ("lazy-apps = true" in text) == late
+    assert ("start-time = %t" in text) == late
+    assert ("env = DAYBREAK_LAZY=yes" in text) == late

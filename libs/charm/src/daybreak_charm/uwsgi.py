@@ -8,6 +8,9 @@ from daybreak_charm import drain, sizing, urls
 from daybreak_charm.description import Check, File, Folder, Process, online, up
 
 MULE = (Path(__file__).with_name("mule.py")).read_text(encoding="utf-8")
+FEW = 2
+"""So many workers, or fewer, load the application themselves: what they would share with a master that has it too is
+less than what it takes (Keystone with one worker: 159 MB, 66 of them master and health)."""
 MERCY = drain.LIMIT - 1
 """Seconds that the workers have for the requests in flight."""
 
@@ -33,8 +36,8 @@ class Api:
         environment: Variables of the application.
         file: Name of its file in the folder.
         static: Folders whose files uwsgi itself gives out, by path below the one it is mounted at.
-        lazy: Whether each worker loads the application itself, because its connections and threads would
-            not survive a fork.
+        lazy: Whether each worker must load the application itself, because its connections and threads
+            would not survive a fork.
     """
 
     name: str
@@ -56,6 +59,11 @@ class Api:
     lazy: bool = False
 
     @property
+    def late(self) -> bool:
+        """Whether each worker loads the application itself."""
+        return self.lazy or self.size.workers <= FEW
+
+    @property
     def path(self) -> str:
         """Path of its file."""
         return f"{self.folder}/{self.file}"
@@ -69,8 +77,8 @@ class Api:
 def config(api: Api) -> str:
     """The file of uwsgi.
 
-    Unless it is lazy, the application is loaded before anything is forked, so that the health port
-    opens when it can serve.
+    Unless its workers load it, the application is loaded before anything is forked, so that the health
+    port opens when it can serve.
     """
     any_host = urls.host(api.any_address)
     entries: list[tuple[str, object]] = [
@@ -85,7 +93,7 @@ def config(api: Api) -> str:
         ("single-interpreter", "true"),
         ("need-app", "true"),
         # Neutron's workers know by the second one that they are of the same start.
-        *((("lazy-apps", "true"), ("start-time", "%t")) if api.lazy else ()),
+        *((("lazy-apps", "true"), ("start-time", "%t")) if api.late else ()),
         ("thunder-lock", "true"),
         ("buffer-size", 65535),
         *(("env", f"{name}={value}") for name, value in sorted(_environment(api).items())),
@@ -111,7 +119,7 @@ def config(api: Api) -> str:
 def _environment(api: Api) -> dict[str, str]:
     return {
         **api.environment,
-        **({"DAYBREAK_LAZY": "yes"} if api.lazy else {}),
+        **({"DAYBREAK_LAZY": "yes"} if api.late else {}),
         "DAYBREAK_HEALTH": urls.host_port(api.any_address, api.health_port),
         "DAYBREAK_DRAINING": drain.flag(api.name),
     }
