@@ -509,15 +509,33 @@ def test_a_scale_that_is_there_changes_nothing(cloud: Programs, capsys):
     assert "there    Scale keystone" in capsys.readouterr().out
 
 
-def test_an_application_on_its_way_is_not_scaled(cloud: Programs, capsys):
+@pytest.mark.parametrize(
+    ("second", "phase", "image"),
+    [("2026.1", "roll", "2026.1"), ("2025.1", "expand", "2026.1"), ("", "expand", "2025.1")],
+)
+def test_an_application_on_its_way_is_not_scaled(
+    cloud: Programs, capsys, second: str, phase: str, image: str
+):
     cloud.expect(*STATUS, stdout=keystone(unit(), unit()))
-    cloud.expect(*action(0), stdout=told("2025.1", "2026.1", target="2026.1", phase="roll"))
+    cloud.expect(*action(0), stdout=told("2025.1", second, target="2026.1", phase=phase))
+    del cloud.known[RESOURCES]
+    cloud.expect(*RESOURCES, stdout=has(image))
 
     assert run("scale", "keystone", "3") == 1
 
     err = capsys.readouterr().err
     assert "on its way from 2025.1 to 2026.1" in err
     assert "-> or go back: daybreak upgrade keystone --to 2025.1" in err
+
+
+def test_one_that_was_taken_back_from_its_expand_is_scaled(cloud: Programs, capsys):
+    cloud.expect(*STATUS, stdout=keystone(unit(), unit()))
+    told_back = told("2025.1", "2025.1", target="2026.1", phase="expand")
+    cloud.expect(*action(0), stdout=told_back)
+
+    assert run("scale", "keystone", "2") == 0
+
+    assert "there    Scale keystone" in capsys.readouterr().out
 
 
 def test_a_unit_that_keeps_data_is_not_removed(cloud: Programs, home: places.Home, capsys):

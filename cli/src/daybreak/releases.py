@@ -95,6 +95,16 @@ class Report:
         """Whether a unit serves with the release that is gone to."""
         return self.running != self.target and self.target in self.planned_units().values()
 
+    def taken_back(self, images: Mapping[str, str]) -> bool:
+        """Whether an upgrade was left in its expand: all units serve, and shall serve, with what they had.
+
+        Args:
+            images: Those that the application has, by the name of their resource.
+        """
+        tags = {image.rpartition(":")[2] for image in images.values()}
+        wanted = self.running in tags and self.target not in tags
+        return self.phase == "expand" and wanted and self.reached(self.running)
+
     def reached(self, release: str) -> bool:
         """Whether nothing is left to do for a release."""
         units = self.planned_units()

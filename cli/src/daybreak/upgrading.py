@@ -350,7 +350,9 @@ def scale(work: Work, application: str, units: int) -> str:
     with _alone(work.instance):
         if app.charm_name in releases.ORDER and have:
             report = releases.ask(work.juju, status, application)
-            if report.under_way:
+            if report.under_way and not report.taken_back(
+                releases.attached(work.juju, application)
+            ):
                 raise DaybreakError(
                     f"{application} is on its way from {report.running} to {report.target}",
                     remedy=f"Let it arrive: daybreak upgrade {application} --to {report.target}\n"
