@@ -321,6 +321,7 @@ def test_the_configuration_of_an_api() -> None:
     ]
     assert "env = DAYBREAK_HEALTH=[::]:2" in text
     assert f"env = DAYBREAK_DRAINING={drain.flag('echo')}" in text
+    assert "wsgi-manage-chunked-input = true" in text
     process = uwsgi.process(ECHO)
     assert process.reload is None
     assert process.drain == drain.DEFAULT
