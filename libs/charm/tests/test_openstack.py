@@ -101,6 +101,39 @@ def test_threads_see_all_policies_or_wait_for_them(tmp_path: Path) -> None:
     )
 
 
+SERVER = """
+calls = []
+def chunked_read(*timeout):
+    calls.append(timeout)
+    if len(calls) % 3:
+        raise OSError("unable to receive chunked part")
+    return b"part" if len(calls) < 6 else b""
+"""
+
+
+def test_a_part_that_came_half_way_is_read_whole(tmp_path: Path) -> None:
+    # As uwsgi 2.0.28 answers where a TLS record has not come whole yet: the next call goes on.
+    (tmp_path / "uwsgi.py").write_text(SERVER)
+    (tmp_path / "oslo_policy").mkdir()
+    (tmp_path / "oslo_policy/__init__.py").write_text("")
+    (tmp_path / "oslo_policy/policy.py").write_text(POLICY)
+    (tmp_path / "app.py").write_text("import uwsgi\napplication = uwsgi\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+            f"exec(open({str(PROGRAMS / 'wsgi.py')!r}).read()); "
+            "print(application.chunked_read(), application.chunked_read())",
+        ],
+        env={**os.environ, "DAYBREAK_APPLICATION": "app", "DAYBREAK_ARGUMENTS": "glance-api"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "b'part' b''\n"
+
+
 HOLD = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[2]))); input()"
 
 

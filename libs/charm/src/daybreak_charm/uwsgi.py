@@ -96,7 +96,7 @@ def config(api: Api) -> str:
         *((("lazy-apps", "true"), ("start-time", "%t")) if api.late else ()),
         ("thunder-lock", "true"),
         ("buffer-size", 65535),
-        # Nova sends images without saying how long they are.
+        # Some clients send images without saying how long they are.
         ("wsgi-manage-chunked-input", "true"),
         *(("env", f"{name}={value}") for name, value in sorted(_environment(api).items())),
         ("mule", api.mule),

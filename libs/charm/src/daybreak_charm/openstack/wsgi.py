@@ -8,7 +8,11 @@ import importlib
 import os
 import sys
 import threading
+import time
 from typing import Any
+
+PATIENCE = 10.0
+"""Seconds until the rest of a part of a request's body must have come."""
 
 sys.argv = os.environ["DAYBREAK_ARGUMENTS"].split()
 
@@ -33,5 +37,31 @@ def load_policies_alone() -> None:
     enforcer.load_rules = load_rules
 
 
+def read_parts_whole() -> None:
+    """Let a body that comes in chunks, without its length, come over TLS.
+
+    uwsgi 2.0.28 takes it for the end of the connection when it finds only a part of a TLS record (core/chunked.c:
+    it reads once after it has waited). Nothing is lost, so it can be asked again.
+    """
+    try:
+        server: Any = importlib.import_module("uwsgi")
+    except ImportError:
+        return  # another server
+    read = server.chunked_read
+
+    def chunked_read(*timeout: int) -> bytes:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return read(*timeout)
+            except OSError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.005)
+
+    server.chunked_read = chunked_read
+
+
 load_policies_alone()
+read_parts_whole()
 application = importlib.import_module(os.environ["DAYBREAK_APPLICATION"]).application
