@@ -145,7 +145,10 @@ def ovn_controller(chosen: Settings, cloud: Cloud, tls: Tls) -> Component:
         {
             **tls.files,
             "settings": shell(
-                SOUTHBOUND=",".join(cloud.databases.southbound),
+                # By address, too: its resolver gives up for a quarter of an hour on a name server that was away.
+                SOUTHBOUND=",".join(
+                    dict.fromkeys((*cloud.databases.southbound, *cloud.addresses.southbound))
+                ),
                 BRIDGES=" ".join(chosen.bridges),
                 TUNNEL_NETWORK=chosen.tunnel_network,
                 ENCAP=chosen.encap,

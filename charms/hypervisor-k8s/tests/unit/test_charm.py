@@ -224,7 +224,7 @@ def test_consoles_and_devices_are_those_that_nova_names(
     assert "nova_metadata_port = 8775" in agent
     assert "ovn_sb_connection = ssl:10.0.0.5:6642" in agent
     controller = text(cluster.named("Secret")["hypervisor-ovn-controller"])["settings"]
-    assert "SOUTHBOUND='ssl:ovn-0.ovn:6642'" in controller
+    assert "SOUTHBOUND='ssl:ovn-0.ovn:6642,ssl:10.0.0.5:6642'" in controller
 
 
 def test_it_says_how_far_the_nodes_are_and_looks_again(
