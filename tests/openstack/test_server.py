@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -39,11 +40,17 @@ def account(cloud: Cloud) -> Account:
 
 
 def status(cloud: Cloud) -> dict[str, dict[str, str]]:
-    """Return what `daybreak status` says of services and agents, by name."""
-    assert cloud.instance
-    python = PROGRAMS / "python"
-    said = program(python, "-m", "daybreak", "status", "--format", "json", instance=cloud.instance)
-    found = json.loads(said[said.index("{") :])
+    """Return what `daybreak status` says of services and agents, by name; it ends with 1 where one is not up."""
+    done = subprocess.run(
+        [PROGRAMS / "python", "-m", "daybreak", "status", "--format", "json"],
+        env={**os.environ, **cloud.environment, "DAYBREAK_INSTANCE": cloud.instance or ""},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
     return {one["name"]: one for key in ("services", "agents") for one in found[key]}
 
 
