@@ -18,7 +18,7 @@ LOGINS = 500
 
 @pytest.fixture(scope="session")
 def results() -> dict[str, dict[str, Any]]:
-    """What was measured in this session, by scenario."""
+    """What was measured in this run, by scenario."""
     return {}
 
 
