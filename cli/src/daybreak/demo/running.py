@@ -207,8 +207,11 @@ def _removals(demo: Demo) -> Iterator[Removal]:
             cloud.image.delete_image,
         )
     if "network" in types:
-        find = lambda: marked(cloud.network.networks(name=EXTERNAL))  # noqa: E731
-        yield "External network", find, cloud.network.delete_network
+        yield (
+            "External network",
+            lambda: marked(cloud.network.networks(name=EXTERNAL)),
+            cloud.network.delete_network,
+        )
 
 
 def _server(demo: Demo, server: Any) -> None:
