@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _RUN = "run/daybreak"
 _KEPT = ("JUJU_MODEL",)
 """Variables of the caller that commands look at."""
+_TRIES = 3
 _MAKING = "add-model"
 """The command that may make an instance; a mistyped name must not leave one behind."""
 
@@ -40,6 +41,7 @@ def main() -> int:
 
 
 def _call(argv: list[str]) -> int:
+    making = argv[:1] == [_MAKING]
     body = json.dumps(
         {
             "argv": argv,
@@ -49,16 +51,33 @@ def _call(argv: list[str]) -> int:
             "env": {name: os.environ[name] for name in _KEPT if os.environ.get(name)},
         }
     ).encode()
-    connection = _connect(making=argv[:1] == [_MAKING])
-    if connection is None:
-        return 1
-    with connection:
-        connection.sendall(
-            b"POST /v1/command HTTP/1.1\r\nHost: juju\r\nContent-Type: application/json\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
-        with connection.makefile("rb") as stream:
-            return _print(stream)
+    request = (
+        b"POST /v1/command HTTP/1.1\r\nHost: juju\r\nContent-Type: application/json\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    for _ in range(_TRIES):
+        connection = _connect(making=making)
+        if connection is None:
+            return 1
+        with connection, connection.makefile("rb") as stream:
+            status = _send(connection, stream, request)
+            if status is not None:
+                return _print(status, stream)
+    sys.stderr.write("ERROR the engine ends again and again\n" + _where_its_log_is())
+    return 1
+
+
+def _send(connection: socket.socket, stream: IO[bytes], request: bytes) -> bytes | None:
+    """Send a request and return the first line of the answer, empty where the daemon ended in the middle.
+
+    None when the daemon ended before it had read all of it, so that it can be sent again, whatever it asks for: only
+    what the other side left unread is an error (ECONNRESET, in Linux' unix_release_sock), all else is an end.
+    """
+    try:
+        connection.sendall(request)
+        return stream.readline()
+    except ConnectionError:
+        return None
 
 
 def _stdin(argv: list[str]) -> str | None:
@@ -140,12 +159,12 @@ def _try() -> socket.socket | None:
     return connection
 
 
-def _print(stream: IO[bytes]) -> int:
-    status = stream.readline().split()
+def _print(first: bytes, stream: IO[bytes]) -> int:
+    status = first.split()
     chunked = False
     while (line := stream.readline()) not in (b"\r\n", b"\n", b""):
         chunked |= line.lower().replace(b" ", b"").startswith(b"transfer-encoding:chunked")
-    if len(status) < 2 or status[1] != b"200":
+    if status and (len(status) < 2 or status[1] != b"200"):
         sys.stderr.write("ERROR the engine does not understand this client\n")
         return 1
     code = None
@@ -160,10 +179,14 @@ def _print(stream: IO[bytes]) -> int:
     if code is None:
         sys.stderr.write(
             "ERROR the engine ended in the middle of the command; run it again\n"
-            f"its log: {os.path.join(_root(), 'var/lib/daybreak', _instance(), 'logs')}\n"  # noqa: PTH118 - as above
+            + _where_its_log_is()
         )
         return 1
     return code
+
+
+def _where_its_log_is() -> str:
+    return f"its log: {os.path.join(_root(), 'var/lib/daybreak', _instance(), 'logs')}\n"  # noqa: PTH118 - as above
 
 
 def _lines(stream: IO[bytes], chunked: bool) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -265,3 +266,50 @@ def test_a_mistyped_instance_is_said_and_leaves_nothing(
     assert "there is no instance 'nosuch'" in said
     assert "daybreak bootstrap" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The daemon's socket, without a daemon."""
+    directory = tmp_path / "run/daybreak/dying"
+    directory.mkdir(parents=True)
+    monkeypatch.setenv("DAYBREAK_ROOT", str(tmp_path))
+    monkeypatch.setenv("DAYBREAK_INSTANCE", "dying")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / "engine.sock"))
+        listening.listen()
+        yield listening
+
+
+def run_client() -> subprocess.Popen[str]:
+    words = [sys.executable, "-S", client.__file__, "status"]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    )
+
+
+def test_what_a_dying_daemon_has_not_read_is_sent_again(dying: socket.socket) -> None:
+    with run_client() as asking:
+        for _ in range(2):
+            unread, _ = dying.accept()
+            assert unread.recv(1, socket.MSG_PEEK)
+            unread.close()
+        answering, _ = dying.accept()
+        with answering:
+            answering.recv(1 << 16)
+            answering.sendall(
+                b'HTTP/1.1 200 OK\r\n\r\n{"stream":"stdout","data":"well"}\n{"exit":0}\n'
+            )
+        out, err = asking.communicate(timeout=20)
+    assert (out, err, asking.returncode) == ("well", "", 0)
+
+
+def test_what_a_dying_daemon_has_read_is_not_sent_again(dying: socket.socket) -> None:
+    """It may have been done."""
+    with run_client() as asking:
+        reading, _ = dying.accept()
+        with reading:
+            assert reading.recv(1 << 16)
+        _, err = asking.communicate(timeout=20)
+    assert asking.returncode == 1
+    assert "ended in the middle of the command; run it again" in err
