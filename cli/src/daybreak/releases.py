@@ -79,7 +79,7 @@ class Report:
     @property
     def under_way(self) -> bool:
         """Whether an upgrade was begun and neither finished nor taken back by all units."""
-        begun = self.running != self.target and self.phase in ("expand", "contract")
+        begun = self.running != self.target and self.phase not in ("", "back")
         return self.moved or begun
 
     def planned_units(self) -> dict[str, str]:
@@ -96,14 +96,14 @@ class Report:
         return self.running != self.target and self.target in self.planned_units().values()
 
     def taken_back(self, images: Mapping[str, str]) -> bool:
-        """Whether an upgrade was left in its expand: all units serve, and shall serve, with what they had.
+        """Whether an upgrade was left by hand before its first unit served with it: all have what they had, and shall.
 
         Args:
             images: Those that the application has, by the name of their resource.
         """
         tags = {image.rpartition(":")[2] for image in images.values()}
         wanted = self.running in tags and self.target not in tags
-        return self.phase == "expand" and wanted and self.reached(self.running)
+        return self.phase in ("expand", "roll") and wanted and self.reached(self.running)
 
     def reached(self, release: str) -> bool:
         """Whether nothing is left to do for a release."""

@@ -115,6 +115,8 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
                 said.append(", ".join(made.images.values()))
         with work.step(f"Go to {to}") as said:
             said.append(_follow(work, made, to, begun=there))
+        if made.way == "back":
+            _end_way_back(work, made)
     back = memory.read()
     if back is not None:
         with work.step("Remove the added unit") as said:
@@ -183,6 +185,21 @@ def _turn(work: Work, made: Plan, report: Report) -> None:
             said.append(f"the schema may be contracted for {made.to}")
 
 
+def _end_way_back(work: Work, made: Plan) -> None:
+    """Tell the charm that the upgrade is not to be expected any more, nor a schema that is ahead of its release.
+
+    The charm cannot know: at its beginning an upgrade looks the same.
+    """
+    name = made.application
+    with work.step("End the upgrade") as said:
+        releases.turn(work.juju, work.status(), name, made.to)
+        report = releases.ask(work.juju, work.status(), name)
+        if report.target == made.to:
+            said.append(f"the schema is that of {made.to}")
+        else:
+            said.append(f"the schema stays expanded for {report.target}, which does no harm")
+
+
 def _until_both_serve(work: Work, name: str) -> None:
     """Wait while the lower of two units is away and the upper one serves alone."""
     started = quiet = work.clock.now()
@@ -247,7 +264,7 @@ def _follow(work: Work, made: Plan, to: str, *, begun: bool) -> str:
                 report = _try_ask(work, status, name)
                 quiet = begun and now - busy >= QUIET_SECONDS
                 if report is not None and report.reached(to) and quiet:
-                    return _said(report, made)
+                    return f"{count(report.planned)} of {name} serve with {to}"
                 if report is not None and report.phase != phase:
                     phase, moved = report.phase, now
                     work.report.line(_phase_line(report))
@@ -283,13 +300,6 @@ def _phase_line(report: Report) -> str:
     if report.phase in ("expand", "roll") and left:
         return f"{report.phase}: still to come: {', '.join(sorted(left, reverse=True))}"
     return f"{report.phase or 'done'}: all units serve with {report.target}"
-
-
-def _said(report: Report, made: Plan) -> str:
-    text = f"{count(report.planned)} of {made.application} serve with {made.to}"
-    if made.way == "back" and report.phase in ("roll", "back"):
-        text += f"; the schema stays expanded for {report.target}, which does no harm"
-    return text
 
 
 def _complain_if_stuck(

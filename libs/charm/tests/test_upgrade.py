@@ -576,6 +576,40 @@ def test_the_way_back_is_kept_open_until_it_is_gone_or_closed(cloud: Cloud) -> N
 
 
 @pytest.mark.parametrize(
+    ("heads", "peer", "record"),
+    [
+        ("h1", "2025.1", IDLE),
+        # What the expand made, or a unit that serves with it, is still to be reckoned with.
+        ("h2", "2025.1", BACK),
+        ("h1", "2026.1", BACK),
+        ("h1", "", BACK),
+    ],
+)
+def test_an_upgrade_that_left_nothing_is_not_reckoned_with_any_more(
+    cloud: Cloud, heads: str, peer: str, record: Record
+) -> None:
+    cloud.stands(EXPANDING, heads)
+    served = cloud.run(cloud.state("2025.1", {1: peer}))
+    turn(cloud, served, "2025.1")
+    assert cloud.record == record
+
+
+def test_what_a_unit_held_when_its_pod_ended_in_the_middle_is_given_back(cloud: Cloud) -> None:
+    """It is refreshed to the release before while its expand runs."""
+    cloud.stands(EXPANDING, "h1")
+    assert schemas.take(cloud.database, "echo", "echo/0").mine
+    cloud.run(cloud.state("2025.1", {1: "2025.1"}))
+    assert schemas.take(cloud.database, "echo", "echo/1").mine
+
+
+def test_what_another_unit_holds_is_left_to_it(cloud: Cloud) -> None:
+    cloud.stands(EXPANDING, "h1")
+    assert schemas.take(cloud.database, "echo", "echo/1").mine
+    cloud.run(cloud.state("2025.1", {1: "2025.1"}))
+    assert not schemas.take(cloud.database, "echo", "echo/2").mine
+
+
+@pytest.mark.parametrize(
     ("record", "release", "why"),
     [
         (CONTRACTING, "2025.1", "contracted for 2026.1"),

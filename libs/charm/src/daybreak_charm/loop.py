@@ -132,7 +132,8 @@ class DaybreakCharm(ops.CharmBase):
         wanted = str(event.params["release"])
         with self._schema_for(event) as schema:
             if schema:
-                if why := migration.turn(self.context, schema, wanted):
+                place = self._place(schema.container)
+                if why := migration.turn(self.context, schema, place, wanted):
                     event.fail(why)
                     return
                 # Whether this unit is the last one, and has an upgrade to finish.

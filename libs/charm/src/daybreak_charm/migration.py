@@ -62,6 +62,7 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
     with context.effects.connect(schema.connect) as connection:
         decision = _look(context, connection, schema, layout)
         if isinstance(decision, Run):
+            _let_go(context, connection, schema)
             return Ready()
         if isinstance(decision, Refuse):
             # What is in the database may be mended there, and no event tells.
@@ -97,6 +98,18 @@ def _migrate(context: "Context", schema: "Schema", place: str) -> Outcome:
                 _write(context, connection, schema, rolling, lease)
         schemas.release(connection, schema.project, lease)
     return trouble or Ready()
+
+
+def _let_go(context: "Context", connection: "Connection", schema: "Schema") -> None:
+    """Give back what this unit's last pod held when it ended in the middle of an expand.
+
+    A unit has one pod at a time, so nothing of that one lives any more; and one that only serves needs the lease for
+    the contract at most.
+    """
+    record = context.memo.get(_RECORD)
+    begun = isinstance(record, Record) and record.under_way and record.phase != "contract"
+    if begun and context.acting:
+        schemas.release_all(connection, schema.project, context.unit)
 
 
 def _created(
@@ -244,8 +257,14 @@ def report(context: "Context", schema: "Schema", place: str, wanted: str) -> dic
     }
 
 
-def turn(context: "Context", schema: "Schema", wanted: str) -> str:
+def turn(context: "Context", schema: "Schema", place: str, wanted: str) -> str:
     """Let an upgrade under way end at one of its two releases; see `upgrade.turned`.
+
+    Args:
+        context: This dispatch.
+        schema: The schema.
+        place: Its container.
+        wanted: The release.
 
     Returns:
         Why that cannot be; empty when it is so.
@@ -255,7 +274,7 @@ def turn(context: "Context", schema: "Schema", wanted: str) -> str:
     """
     with context.effects.connect(schema.connect) as connection:
         record = schemas.read_record(connection, schema.project)
-        target = upgrade.turned(record, wanted)
+        target = _turned(context, connection, schema, place, wanted)
         if isinstance(target, str):
             return target
         if target == record:
@@ -265,7 +284,7 @@ def turn(context: "Context", schema: "Schema", wanted: str) -> str:
             return f"{lease.owner} is changing the schema"
         try:
             # What was read before the lease may be over.
-            target = upgrade.turned(schemas.read_record(connection, schema.project), wanted)
+            target = _turned(context, connection, schema, place, wanted)
             if isinstance(target, str):
                 return target
             schemas.write_record(connection, schema.project, target, lease)
@@ -275,6 +294,21 @@ def turn(context: "Context", schema: "Schema", wanted: str) -> str:
             schemas.release(connection, schema.project, lease)
     logger.info("the upgrade shall end at %s", wanted)
     return ""
+
+
+def _turned(
+    context: "Context", connection: "Connection", schema: "Schema", place: str, wanted: str
+) -> Record | str:
+    layout = context.layout(place)
+    found = schemas.heads(connection, schema.table)
+    untouched = (
+        layout is not None
+        and layout.release == wanted
+        and schemas.compare(found, schema, layout) == "equal"
+        and set(releases(context).values()) == {wanted}
+    )
+    record = schemas.read_record(connection, schema.project)
+    return upgrade.turned(record, wanted, untouched=untouched)
 
 
 def _refused(record: Record, wanted: str, units: Mapping[str, str]) -> str:

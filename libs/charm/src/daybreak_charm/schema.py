@@ -35,6 +35,7 @@ _TAKE = """UPDATE daybreak_lease SET
 _RENEW = """UPDATE daybreak_lease SET expires = UNIX_TIMESTAMP() + %s
   WHERE name = %s AND owner = %s AND fence = %s AND expires > 0"""
 _HOLDER = "SELECT owner, fence, expires FROM daybreak_lease WHERE name = %s"
+_RELEASE_ALL = "UPDATE daybreak_lease SET expires = 0 WHERE name = %s AND owner = %s"
 _RELEASE = "UPDATE daybreak_lease SET expires = 0 WHERE name = %s AND owner = %s AND fence = %s"
 
 _CREATE_RECORD = """CREATE TABLE IF NOT EXISTS daybreak_upgrade (
@@ -160,3 +161,11 @@ def renew(connection: Connection, name: str, lease: Lease) -> None:
 def release(connection: Connection, name: str, lease: Lease) -> None:
     """Give the lease back, if it is still this one."""
     connection.execute(_RELEASE, name, lease.owner, lease.fence)
+
+
+def release_all(connection: Connection, name: str, owner: str) -> None:
+    """Give back whatever lease a unit has, of whichever of its pods."""
+    try:
+        connection.execute(_RELEASE_ALL, name, owner)
+    except NoSuchTableError:
+        return  # nobody ever took one

@@ -224,12 +224,14 @@ def waits_for(units: Mapping[str, str], planned: int, target: str) -> list[str]:
     return late
 
 
-def turned(record: Record | None, wanted: str) -> Record | str:
+def turned(record: Record | None, wanted: str, *, untouched: bool) -> Record | str:
     """Let an upgrade under way end at one of its two releases.
 
     Args:
         record: Where the cloud stands.
         wanted: The release that it runs, so that no contract begins; or the one that it goes to, so that one may.
+        untouched: Whether the schema is that of `wanted`, and all units serve with it: then nothing is left
+            of the upgrade, and no schema but that one is to be expected any more.
 
     Returns:
         What the record must say from now on; or why that cannot be.
@@ -241,7 +243,7 @@ def turned(record: Record | None, wanted: str) -> Record | str:
             record if wanted == record.target else f"the schema is contracted for {record.target}"
         )
     if wanted == record.running:
-        return Record(record.running, record.target, "back")
+        return Record(wanted, wanted) if untouched else Record(wanted, record.target, "back")
     return Record(record.running, record.target, "roll") if record.phase == "back" else record
 
 
