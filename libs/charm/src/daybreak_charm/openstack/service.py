@@ -5,7 +5,9 @@ to the description with `dataclasses.replace`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ from daybreak_charm.openstack import needs, options
 from daybreak_charm.outcome import Blocked, Waiting
 from daybreak_charm.upgrade import Step
 from daybreak_interfaces import certificate_transfer, keystone, mysql_client, rabbitmq
+
+with suppress(ImportError):  # which a charm without a database does not bring
+    # All but the first hooks of a service ask its database; where hooks are forks of one interpreter, it imports early.
+    import_module("daybreak_charm.mysql")
 
 _HERE = Path(__file__).parent
 WSGI = (_HERE / "wsgi.py").read_text(encoding="utf-8")
