@@ -27,6 +27,7 @@ LONG = 420.0
 ANSWER_SECONDS = 30.0
 DISK_BYTES = 1 << 30
 """Size of the database's storage: large enough for a server, small enough to fill."""
+RESULTS = BUNDLE.parents[1] / ".daybreak/results/upgrade.json"
 _BACKUP = "/tmp/keystone.sql"
 
 
@@ -36,6 +37,7 @@ _BACKUP = "/tmp/keystone.sql"
 @contextlib.contextmanager
 def older_cloud(directory: Path) -> Iterator[Cloud]:
     """Make the identity bundle with Keystone's older release and a database on a small disk."""
+    RESULTS.unlink(missing_ok=True)
     text = BUNDLE.read_text().replace(f"{IMAGE}:{NEW}", f"{IMAGE}:{OLD}")
     text = text.replace("../dist/", f"{BUNDLE.parents[1]}/dist/")
     bundle = directory / "identity.yaml"
@@ -228,6 +230,16 @@ def watched(account: Account) -> Iterator[Seen]:
     finally:
         over.set()
         thread.join()
-        print(f"{seen.asked} logins, {len(seen.failed)} failed")
+        _note(seen)
     assert seen.asked
     assert not seen.failed, f"{len(seen.failed)} of {seen.asked} logins failed: {seen.failed[:5]}"
+
+
+def _note(seen: Seen) -> None:
+    """Add what was seen to the results of this run, under the name of the test."""
+    name = os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0]
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(
+        json.dumps({**known, name: {"logins": seen.asked, "failed": seen.failed}}, indent=1)
+    )
