@@ -14,7 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,6 +145,27 @@ class Cloud:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def variant(directory: Path, charm: str, files: Mapping[str, str]) -> Path:
+    """Return a copy of a packed charm in which some files have other contents, or are new.
+
+    Args:
+        directory: Where the copy is made.
+        charm: Its name.
+        files: New content by the end of the path in the archive.
+    """
+    target = directory / f"{charm}-{time.time_ns()}.charm"
+    with zipfile.ZipFile(ROOT / f"dist/{charm}.charm") as old, zipfile.ZipFile(target, "w") as new:
+        left = dict(files)
+        for item in old.infolist():
+            ends = [end for end in files if item.filename.endswith(end)]
+            for end in ends:
+                left.pop(end, None)
+            new.writestr(item, files[ends[0]].encode() if ends else old.read(item))
+        for name, content in left.items():
+            new.writestr(name, content)
+    return target
 
 
 def token(account: Account, timeout: float = 10) -> str:

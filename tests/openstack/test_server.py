@@ -10,10 +10,21 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from ..clouds import PROGRAMS, Account, Cloud, eventually, issues_tokens, podman, program
+from ..clouds import (
+    PROGRAMS,
+    ROOT,
+    Account,
+    Cloud,
+    eventually,
+    issues_tokens,
+    podman,
+    program,
+    variant,
+)
 from ..pods import containers
 from .conftest import BUNDLE
 from .guest import Guest, demo
@@ -30,6 +41,14 @@ HYPERVISOR = (
     "ovsdb-server",
     "ovs-vswitchd",
 )
+
+AGENTS = ("ovn-controller", "nova-compute", "neutron-ovn-agent")
+COMPONENTS = {
+    "openvswitch": ("ovsdb-server", "ovs-vswitchd"),
+    "libvirt": ("virtlogd", "libvirtd"),
+    **{name: (name,) for name in AGENTS},
+}
+"""The hypervisor's containers by the component that they are replaced with."""
 
 pytestmark = pytest.mark.cloud
 
@@ -90,6 +109,58 @@ def test_a_container_of_the_hypervisor_is_killed(cloud: Cloud, guest: Guest, nam
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: containers(cloud).get(called, pid) != pid, f"{name} runs again", 120)
     eventually(guest.pings, "the server answers", 30)
+
+    assert guest.stream.alive
+    assert guest.uptime > uptime
+    assert guest.stream.longest_silence(began) < 30
+
+
+def running(cloud: Cloud, component: str) -> dict[str, int]:
+    """Return the containers of a component of the hypervisor, and their process 1."""
+    ends = tuple(f"-{name}" for name in COMPONENTS[component])
+    found = containers(cloud)
+    return {k: pid for k, pid in found.items() if k.startswith("hypervisor-") and k.endswith(ends)}
+
+
+def replaced(cloud: Cloud, component: str, before: dict[str, int]) -> bool:
+    """Whether all containers of a component are new, and run."""
+    after = running(cloud, component)
+    return len(after) == len(before) and not set(after.values()) & set(before.values())
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_pod_of_the_hypervisor_is_deleted(cloud: Cloud, guest: Guest, name: str):
+    """As an operator does who wants a new one."""
+    before = running(cloud, name)
+    assert len(before) == len(COMPONENTS[name])
+    began, uptime = time.monotonic(), guest.uptime
+
+    said = cloud.juju.run("hypervisor/leader", "replace-pods", {"component": name}).results
+    assert f"hypervisor-{name}-" in said["pods"]
+    eventually(lambda: replaced(cloud, name, before), "all its containers are new", 180, 1)
+    cloud.settle("hypervisor")
+    eventually(guest.pings, "the server answers", 30)
+
+    assert guest.stream.alive
+    assert guest.uptime > uptime
+    assert guest.stream.longest_silence(began) < 30
+
+
+def test_the_hypervisor_is_refreshed(cloud: Cloud, guest: Guest, tmp_path: Path):
+    """Agents are replaced by themselves, libvirt and the switch are not."""
+    path = "src/node/nova-compute.sh"
+    program = (ROOT / "charms/hypervisor-k8s" / path).read_text() + "# another revision\n"
+    charm = variant(tmp_path, "hypervisor-k8s", {path: program})
+    before = {name: running(cloud, name) for name in COMPONENTS}
+    began, uptime = time.monotonic(), guest.uptime
+
+    cloud.juju.refresh("hypervisor", path=charm)
+    for name in AGENTS:
+        what = f"{name} is replaced"
+        eventually(lambda name=name: replaced(cloud, name, before[name]), what, 300, 1)
+    cloud.settle("hypervisor")
+    for name in set(COMPONENTS) - set(AGENTS):
+        assert running(cloud, name) == before[name]
 
     assert guest.stream.alive
     assert guest.uptime > uptime

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jubilant
 
-from ..clouds import PROGRAMS, eventually, podman, program
+from ..clouds import PROGRAMS, eventually, podman, program, variant
 from ..pods import containers, frozen, kill
 from .stage import UNITS, Scenario, Stage
 
@@ -40,7 +40,7 @@ def _refresh(application: str, name: str, says: str) -> Scenario:
     """Return the roll of an application to another revision of its charm."""
 
     def change(stage: Stage) -> None:
-        charm = stage.variant(f"{application}-k8s", {"revision.txt": name})
+        charm = variant(stage.directory, f"{application}-k8s", {"revision.txt": name})
         stage.juju.refresh(application, path=charm)
 
     return Scenario(name, says, change, restarts=(application,))
@@ -57,12 +57,12 @@ def _undrain(stage: Stage) -> None:
     """Roll gateway and Keystone to charms whose drain does nothing; the way back is what is measured."""
     files = {"daybreak_charm/drain.sh": _UNDRAINED}
     for application in UNITS:
-        stage.juju.refresh(application, path=stage.variant(f"{application}-k8s", files))
+        stage.juju.refresh(application, path=variant(stage.directory, f"{application}-k8s", files))
 
 
 def _redrain(stage: Stage) -> None:
     for application in UNITS:
-        stage.juju.refresh(application, path=stage.variant(f"{application}-k8s", {}))
+        stage.juju.refresh(application, path=variant(stage.directory, f"{application}-k8s", {}))
 
 
 def _rotate(
@@ -110,7 +110,7 @@ def _invite(stage: Stage) -> None:
     files = {name: (_OURS / name).read_text() for name in ("metadata.yaml", "config.yaml")}
     code = {f"src/{name}": (_OURS / name).read_text() for name in ("charm.py", "visit.py")}
     # Like memcached it needs the library alone.
-    charm = stage.variant("memcached-k8s", {**files, **code, "actions.yaml": "{}"})
+    charm = variant(stage.directory, "memcached-k8s", {**files, **code, "actions.yaml": "{}"})
     resources = json.loads(stage.juju.cli("resources", "keystone", "--format", "json"))
     image = next(item["value"] for item in resources["resources"] if item["value"])
     stage.juju.deploy(charm, VISITOR, resources={"visitor-image": image}, trust=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,28 +73,6 @@ class Stage:
             rows = [line.split() for line in lines.splitlines()[1:]]
             found[unit] = " ".join(row[3] for row in rows if row[2:3] == ["active"])
         return found
-
-    def variant(self, charm: str, files: Mapping[str, str]) -> Path:
-        """Return a copy of a packed charm in which some files have other contents, or are new.
-
-        Args:
-            charm: Its name.
-            files: New content by the end of the path in the archive.
-        """
-        source = ROOT / "dist" / f"{charm}.charm"
-        target = self.directory / f"{charm}-{time.time_ns()}.charm"
-        shutil.copyfile(source, target)
-        with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-            left = dict(files)
-            for item in old.infolist():
-                ends = [end for end in files if item.filename.endswith(end)]
-                for end in ends:
-                    left.pop(end, None)
-                content = files[ends[0]].encode() if ends else old.read(item)
-                new.writestr(item, content)
-            for name, content in left.items():
-                new.writestr(name, content)
-        return target
 
 
 def quiet(stage: Stage) -> bool:

@@ -11,7 +11,6 @@ import volume
 from daybreak_charm import (
     Blocked,
     Context,
-    DaybreakCharm,
     Description,
     Gate,
     Need,
@@ -27,6 +26,7 @@ from daybreak_charm import schema as schemas
 from daybreak_charm.description import Schema
 from daybreak_charm.effects import DatabaseUnreachableError
 from daybreak_charm.nodes import cluster, objects
+from daybreak_charm.nodes.charm import NodesCharm
 from daybreak_charm.openstack import needs, service
 from daybreak_interfaces import NotReady, certificate_transfer, readiness
 
@@ -138,8 +138,10 @@ def run(context: Context, inputs: Inputs) -> Outcome:
     return cluster.run(context, owner, (inputs.component,), inputs.images)
 
 
-class CinderVolumeCharm(DaybreakCharm):
+class CinderVolumeCharm(NodesCharm):
     """The charm."""
+
+    components = (volume.NAME,)
 
     description = Description(
         containers=(CONTAINER,),
@@ -157,15 +159,6 @@ class CinderVolumeCharm(DaybreakCharm):
         after=run,
         version=lambda inputs: inputs.version,
     )
-
-    def __init__(self, framework: ops.Framework):
-        super().__init__(framework)
-        framework.observe(self.on.remove, self._on_remove)
-
-    def _on_remove(self, _: ops.RemoveEvent) -> None:
-        """With the last unit the service goes; the volumes stay where they are."""
-        if not self.context.planned:
-            cluster.remove(self.context, (volume.NAME,))
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -12,7 +12,6 @@ import ops
 from daybreak_charm import (
     Blocked,
     Context,
-    DaybreakCharm,
     Description,
     Need,
     Outcome,
@@ -24,6 +23,7 @@ from daybreak_charm import (
     nodes,
 )
 from daybreak_charm.nodes import cluster
+from daybreak_charm.nodes.charm import NodesCharm
 from daybreak_charm.openstack import needs, service
 from daybreak_interfaces import (
     NotReady,
@@ -186,8 +186,10 @@ def run(context: Context, inputs: Inputs) -> Outcome:
     return cluster.run(context, inputs.owner, wanted(inputs), inputs.images)
 
 
-class HypervisorCharm(DaybreakCharm):
+class HypervisorCharm(NodesCharm):
     """The charm."""
+
+    components = ("neutron-ovn-agent", "nova-compute", "ovn-controller", "libvirt", "openvswitch")
 
     description = Description(
         containers=(CONTAINER,),
@@ -205,19 +207,6 @@ class HypervisorCharm(DaybreakCharm):
         after=run,
         version=lambda inputs: inputs.version,
     )
-
-    def __init__(self, framework: ops.Framework):
-        super().__init__(framework)
-        framework.observe(self.on.remove, self._on_remove)
-
-    def _on_remove(self, _: ops.RemoveEvent) -> None:
-        """With the last unit the agents go; servers and their network stay as they are."""
-        if not self.context.planned:
-            cluster.remove(self.context, NAMES)
-
-
-NAMES = ("neutron-ovn-agent", "nova-compute", "ovn-controller", "libvirt", "openvswitch")
-"""Names of the components, the last one first."""
 
 
 if __name__ == "__main__":  # pragma: no cover

@@ -294,6 +294,52 @@ def test_the_end_of_the_application_leaves_nothing_in_the_cluster(
     assert not cluster.objects
 
 
+def test_pods_that_nobody_replaces_by_himself_are_said(
+    ctx: Ctx, make: Make, cluster: Cluster
+) -> None:
+    out = ctx.run(ctx.on.update_status(), make())
+    cluster.old = {"hypervisor-libvirt"}
+    out = ctx.run(ctx.on.update_status(), out)
+    assert isinstance(out.unit_status, testing.ActiveStatus)
+    assert out.unit_status.message == (
+        "libvirt: 1 of 2 nodes have a pod of before:"
+        " juju run hypervisor/leader replace-pods component=libvirt"
+    )
+
+
+@pytest.mark.parametrize(("node", "pods"), [("", ["node-0", "node-1"]), ("node-1", ["node-1"])])
+def test_pods_are_replaced_by_an_action(
+    ctx: Ctx, make: Make, cluster: Cluster, node: str, pods: list[str]
+) -> None:
+    params = {"component": "libvirt", **({"node": node} if node else {})}
+    state = make()
+    ctx.run(ctx.on.action("replace-pods", params=params), state)
+    model = state.model.name
+    assert cluster.deleted == [
+        f"/api/v1/namespaces/{model}/pods/hypervisor-libvirt-{name}" for name in pods
+    ]
+    lines = [f"hypervisor-libvirt-{name} on {name}" for name in pods]
+    assert ctx.action_results == {"pods": "\n".join(lines)}
+
+
+@pytest.mark.parametrize(
+    ("component", "node", "trusted", "why"),
+    [
+        ("libvrit", "", True, "there is no component 'libvrit': take one of libvirt, "),
+        ("libvirt", "node-9", True, "libvirt has no pod on node 'node-9'"),
+        ("libvirt", "", False, "juju trust hypervisor --scope=cluster"),
+    ],
+)
+def test_pods_that_cannot_be_replaced(
+    ctx: Ctx, make: Make, cluster: Cluster, component: str, node: str, trusted: bool, why: str
+) -> None:
+    cluster.trusted = trusted
+    params = {"component": component, "node": node}
+    with pytest.raises(testing.ActionFailed, match=why):
+        ctx.run(ctx.on.action("replace-pods", params=params), make())
+    assert cluster.deleted == []
+
+
 def test_a_description_says_what_it_was_applied_as() -> None:
     owner = Owner("hv", "m", {"a": "b"}, components.SCRIPTS, components.HOST_PATHS)
     item = objects.programs(owner)

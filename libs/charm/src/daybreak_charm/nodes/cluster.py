@@ -75,14 +75,44 @@ def run(
     try:
         _apply(context, objects.programs(owner))
         late: list[str] = []
+        owed: list[str] = []
         for component in components:
             _apply(context, objects.secret(owner, component))
             item = objects.daemonset(owner, component, references[component.image])
-            if why := objects.lacking(_apply(context, item)):
+            present = _apply(context, item)
+            if why := objects.lacking(present):
                 late.append(f"{component.name}: {why}")
+            elif why := objects.outdated(present):
+                replace = f"juju run {context.app}/leader replace-pods component={component.name}"
+                owed.append(f"{component.name}: {why}: {replace}")
     except kube.KubernetesError as error:
         return refused(context, error)
-    return Waiting("; ".join(late), "retry") if late else Ready()
+    return Waiting("; ".join(late), "retry") if late else Ready("; ".join(owed))
+
+
+def replace(context: "Context", component: str, node: str) -> list[str]:
+    """Delete the pods of a component; the cluster makes new ones by the description that is there now.
+
+    Args:
+        context: This dispatch.
+        component: Its name.
+        node: The node whose pod is meant, empty for those of all nodes.
+
+    Returns:
+        Names of the pods and their nodes.
+
+    Raises:
+        KubernetesError: The API refused or did not answer.
+    """
+    pods = f"/api/v1/namespaces/{context.model}/pods"
+    query = quote(f"{objects.NAME}={context.app}-{component}", safe="=/")
+    replaced: list[str] = []
+    for pod in context.effects.kubernetes("GET", f"{pods}?labelSelector={query}")["items"]:
+        name, place = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
+        if node in ("", place):
+            context.effects.kubernetes("DELETE", f"{pods}/{name}")
+            replaced.append(f"{name} on {place}")
+    return replaced
 
 
 def refused(context: "Context", error: kube.KubernetesError) -> Waiting | Blocked:

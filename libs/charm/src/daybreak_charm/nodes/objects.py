@@ -15,6 +15,8 @@ PROGRAMS = "/opt/daybreak"
 FILES = "/etc/daybreak"
 HOSTNAME = "kubernetes.io/hostname"
 """Label that every node has, with another value on each."""
+NAME = "app.kubernetes.io/name"
+"""Label of every object and pod: the application's name and the component's."""
 HASH = "daybreak/hash"
 """Annotation of an object: of what it was applied as; of a pod: of the files that it was started with."""
 _WORD = re.compile(r"[A-Za-z0-9_.:,/ \[\]-]*")
@@ -125,7 +127,7 @@ def _stamped(item: Object) -> Object:
 
 def _named(owner: Owner, name: str) -> Object:
     labels = {
-        "app.kubernetes.io/name": f"{owner.app}-{name}",
+        NAME: f"{owner.app}-{name}",
         "app.kubernetes.io/part-of": owner.app,
     }
     return {"name": f"{owner.app}-{name}", "namespace": owner.model, "labels": labels}
@@ -168,7 +170,7 @@ def daemonset(owner: Owner, component: Component, image: str) -> Object:
         image: Reference of its image.
     """
     metadata = _named(owner, component.name)
-    labels = {"app.kubernetes.io/name": metadata["name"]}
+    labels = {NAME: metadata["name"]}
     paths = sorted({path for item in component.containers for path in item.paths})
     template: Object = {
         "metadata": {"labels": {**metadata["labels"]}},
@@ -285,3 +287,12 @@ def lacking(present: Object) -> str:
     if spec["updateStrategy"]["type"] == "RollingUpdate" and updated < wanted:
         return f"{updated} of {wanted} nodes are up to date"
     return ""
+
+
+def outdated(present: Object) -> str:
+    """Return how many nodes have a pod of an older description than a DaemonSet's; empty when none."""
+    status: Object = present["status"]
+    wanted, updated = (
+        int(status.get(key, 0)) for key in ("desiredNumberScheduled", "updatedNumberScheduled")
+    )
+    return f"{wanted - updated} of {wanted} nodes have a pod of before" if updated < wanted else ""

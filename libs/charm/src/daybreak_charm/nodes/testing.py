@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from daybreak_charm import kube
 from daybreak_charm.nodes.objects import HOSTNAME
@@ -23,6 +23,7 @@ class Cluster:
         deleted: Paths of what was deleted.
         ready: Whether all pods of DaemonSets become ready, or one of them does not.
         trusted: Whether the application may do anything.
+        old: DaemonSets that have a pod of an older description, by name.
     """
 
     def __init__(self, *names: str) -> None:
@@ -32,6 +33,7 @@ class Cluster:
         self.deleted: list[str] = []
         self.ready = True
         self.trusted = True
+        self.old: set[str] = set()
 
     def __call__(
         self, method: str, url: str, body: Any = None, kind: str = "application/json"
@@ -46,6 +48,12 @@ class Cluster:
             raise kube.KubernetesError(403, "Forbidden")
         if path == "/api/v1/nodes":
             return {"items": [self._node(name) for name in self.nodes]}
+        if path.endswith("/pods"):
+            name = parse_qs(urlsplit(url).query)["labelSelector"][0].partition("=")[2]
+            return {"items": [self._pod(name, node) for node in self.nodes]}
+        if "/pods/" in path and method == "DELETE":
+            self.deleted.append(path)
+            return {}
         if method == "PATCH":
             assert kind == kube.APPLY
             self.patched.append(path)
@@ -70,7 +78,7 @@ class Cluster:
         status = {
             "desiredNumberScheduled": wanted,
             "numberReady": count,
-            "updatedNumberScheduled": count,
+            "updatedNumberScheduled": count - (item["metadata"]["name"] in self.old),
             "observedGeneration": item["metadata"]["generation"],
         }
         return {**item, "status": status}
@@ -88,6 +96,9 @@ class Cluster:
                 "conditions": [{"type": "Ready", "status": str(self.nodes[name])}],
             },
         }
+
+    def _pod(self, name: str, node: str) -> dict[str, Any]:
+        return {"metadata": {"name": f"{name}-{node}"}, "spec": {"nodeName": node}}
 
     def named(self, kind: str) -> dict[str, Any]:
         """Objects of a kind by name."""
