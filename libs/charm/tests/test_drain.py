@@ -321,7 +321,7 @@ def test_the_configuration_of_an_api() -> None:
     ]
     assert "env = DAYBREAK_HEALTH=[::]:2" in text
     assert f"env = DAYBREAK_DRAINING={drain.flag('echo')}" in text
-    assert "wsgi-manage-chunked-input = true" in text
+    assert "chunked-input-limit = 16777216" in text
     process = uwsgi.process(ECHO)
     assert process.reload is None
     assert process.drain == drain.DEFAULT

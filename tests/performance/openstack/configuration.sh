@@ -165,7 +165,7 @@ INI
         tokens glance
         queue
     } > "$etc/glance/glance-api.conf"
-    wsgi glance glance-api glance.wsgi.api 9292 "wsgi-manage-chunked-input = true"
+    wsgi glance glance-api glance.wsgi.api 9292 "chunked-input-limit = 16777216"
     {
         database placement placement_database
         tokens placement

@@ -13,6 +13,12 @@ FEW = 2
 less than what it takes (Keystone with one worker: 159 MB, 66 of them master and health)."""
 MERCY = drain.LIMIT - 1
 """Seconds that the workers have for the requests in flight."""
+CHUNK = 16 * 2**20
+"""Bytes of a chunk of a request's body, which uwsgi holds as a whole.
+
+Its default of 1 MiB has no room for the line's end after a chunk of 1 MiB (core/chunked.c), and that is what Nova and
+Cinder send images in (python-glanceclient 4.11, common/http.py: CHUNKSIZE); gateways may hand chunks on as they are.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,10 @@ def config(api: Api) -> str:
         *((("lazy-apps", "true"), ("start-time", "%t")) if api.late else ()),
         ("thunder-lock", "true"),
         ("buffer-size", 65535),
-        # Some clients send images without saying how long they are.
-        ("wsgi-manage-chunked-input", "true"),
+        # A client that does not know how long its body is sends chunks; `openstack/wsgi.py` has how they are read.
+        ("chunked-input-limit", CHUNK),
+        # As long as the gateway bears a client's silence.
+        ("chunked-input-timeout", sizing.GATEWAY_TIMEOUT),
         *(("env", f"{name}={value}") for name, value in sorted(_environment(api).items())),
         ("mule", api.mule),
         ("mule-reload-mercy", 1),

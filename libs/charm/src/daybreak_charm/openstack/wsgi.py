@@ -6,13 +6,10 @@ command line: the first one names its reply queue, too, which every program unde
 
 import importlib
 import os
+import select
 import sys
 import threading
-import time
 from typing import Any
-
-PATIENCE = 10.0
-"""Seconds until the rest of a part of a request's body must have come."""
 
 sys.argv = os.environ["DAYBREAK_ARGUMENTS"].split()
 
@@ -37,31 +34,44 @@ def load_policies_alone() -> None:
     enforcer.load_rules = load_rules
 
 
-def read_parts_whole() -> None:
-    """Let a body that comes in chunks, without its length, come over TLS.
+def read_chunks_whole() -> None:
+    """Let a body that comes in chunks, without its length, come over TLS and with pauses.
 
-    uwsgi 2.0.28 takes it for the end of the connection when it finds only a part of a TLS record (core/chunked.c:
-    it reads once after it has waited). Nothing is lost, so it can be asked again.
+    uwsgi 2.0.28 waits for the socket, reads once, and takes it for the end of the connection when no more than a part
+    of a TLS record has come (core/chunked.c, uwsgi_chunked_input_recv). Its reader that does not wait keeps the two
+    apart. So the waiting is done here, for each silence anew, and never while TLS has bytes left: the reader
+    says that it would wait when those are used up.
+
+    That reader tells "would wait" from an error by errno alone (plugins/python/uwsgi_pymodule.c), which a chunk that
+    is too large or malformed leaves as it was. poll() clears it (CPython, Modules/selectmodule.c), so that
+    nothing is asked again for ever.
     """
     try:
         server: Any = importlib.import_module("uwsgi")
     except ImportError:
         return  # another server
-    read = server.chunked_read
+    read = server.chunked_read_nb
+    patience = int(server.opt["chunked-input-timeout"])
 
-    def chunked_read(*timeout: int) -> bytes:
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return read(*timeout)
-            except OSError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(0.005)
+    def chunked_read(timeout: int = 0) -> bytes:
+        """The next chunk, empty at the end of the body.
+
+        Args:
+            timeout: Seconds of silence that are borne, 0 for the server's own number, below 0 for ever.
+
+        Raises:
+            OSError: The client is silent or gone, or a chunk is too large or malformed.
+        """
+        client = select.poll()
+        client.register(server.connection_fd(), select.POLLIN)
+        while (chunk := read()) is None:
+            if not client.poll((timeout or patience) * 1000):
+                raise TimeoutError("nothing more of the request's body has come")
+        return chunk
 
     server.chunked_read = chunked_read
 
 
 load_policies_alone()
-read_parts_whole()
+read_chunks_whole()
 application = importlib.import_module(os.environ["DAYBREAK_APPLICATION"]).application
