@@ -104,19 +104,18 @@ def first(cloud: Cloud) -> Iterator[Guest]:
     """Make the demo's server, and remove all of it afterwards."""
     made = demo(cloud)
     count = f"while cat /proc/uptime; do sleep {PERIOD:g}; done"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*shlex.split(made["ssh"]), count],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         encoding="utf-8",
-    )
-    stream = Stream(process)
-    reader = threading.Thread(target=stream.read, daemon=True)
-    reader.start()
-    try:
-        yield Guest(made["server"], made["address"], made["ssh"], made["volume"], stream)
-    finally:
-        process.terminate()
-        process.wait()
-        reader.join()
-        demo(cloud, "--clean-up")
+    ) as process:
+        stream = Stream(process)
+        reader = threading.Thread(target=stream.read, daemon=True)
+        reader.start()
+        try:
+            yield Guest(made["server"], made["address"], made["ssh"], made["volume"], stream)
+        finally:
+            process.terminate()
+            reader.join()
+            demo(cloud, "--clean-up")
