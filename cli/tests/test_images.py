@@ -190,6 +190,8 @@ def test_a_registry_that_refuses_says_why(
     assert f"HTTP {status}" in caught.value.message
     assert caught.value.details == ("DENIED: quota exceeded",)
     assert remedy in caught.value.remedy
+    store.refuse = 0
+    assert push(store, layout, KEYSTONE), "the next run goes on"
 
 
 def test_without_an_account_it_says_how_to_log_in(store: Store, layout: oci.Layout):
@@ -250,6 +252,8 @@ def packed(home: places.Home, bundle: Path, layout: oci.Layout, tmp_path: Path) 
     (home.path / "dist").mkdir()
     for charm in ("keystone-k8s", "mariadb-k8s"):
         (home.path / f"dist/{charm}.charm").write_text(charm)
+    home.overlays.mkdir()
+    (home.overlays / "ha.yaml").write_text("applications: {keystone: {scale: 3}}\n")
     target = tmp_path / "daybreak.tar"
     archive.write(target, archive.load_bundles([], home.bundles), layout, "1")
     return target
@@ -262,6 +266,7 @@ def test_an_archive_unpacks_to_what_a_cloud_is_made_of(packed: Path, tmp_path: P
 
     bundle = bundles.load(made / "bundles/identity.yaml")
     assert all((made / "bundles" / app.charm).is_file() for app in bundle.applications)
+    assert bundles.known(places.Home(made, made).overlays) == ("ha",)
     assert set(oci.Layout(made / "images").digests()) == {KEYSTONE, MARIADB}
     assert oci.Layout(made / "images").damaged([KEYSTONE, MARIADB]) == []
     assert archive.unpack(packed, tmp_path / "there", said.append) == made

@@ -264,6 +264,89 @@ def test_kernel_modules_and_devices_that_a_bundle_names(outside: Outside, bundle
     assert "warning devices: not there: /dev/no-such" in captured.out
 
 
+def hypervisor(bundle: Path) -> None:
+    """Let an application of the bundle need what hypervisors need."""
+    needs = "{kernel-modules: no_such_module, devices: /dev/no-such, host-paths: shared}"
+    text = bundle.read_text().replace("  keystone:\n", f"  keystone:\n    annotations: {needs}\n")
+    bundle.write_text(text)
+
+
+def test_a_confined_microk8s_is_no_place_for_shared_mounts(outside: Outside, bundle: Path, capsys):
+    hypervisor(bundle)
+
+    assert run(*MICROK8S) == 1
+
+    err = capsys.readouterr().err
+    assert "keystone shares mounts with its machine" in err
+    assert "--provider juju" in err
+    assert changing(outside) == []
+
+
+def test_what_nodes_need_is_said_where_they_cannot_be_looked_at(
+    prod: Outside, bundle: Path, tmp_path: Path, capsys
+):
+    hypervisor(bundle)
+    overlay = tmp_path / "images.yaml"
+    overlay.write_text("applications: {}\n")
+
+    assert run(*JUJU, "--overlay", str(overlay)) == 0
+
+    out = capsys.readouterr().out
+    assert (
+        "warning nodes: not looked at from here: keystone needs kernel module no_such_module" in out
+    )
+    assert "device /dev/no-such, privileged containers that share mounts" in out
+
+
+# --- how many units
+
+
+@pytest.fixture
+def ha(home) -> Path:
+    home.overlays.mkdir()
+    path = home.overlays / "ha.yaml"
+    path.write_text("applications: {keystone: {scale: 3}, db: {scale: 3}}\n")
+    return path
+
+
+def test_a_size_is_deployed_from_where_juju_can_read_it(outside: Outside, ha: Path):
+    assert run(*MICROK8S, "--size", "ha") == 0
+
+    staged = outside.user.home / "daybreak/unit-test/size-ha.yaml"
+    assert outside.overlays == [staged]
+    assert staged.read_text() == ha.read_text()
+
+
+def test_a_size_comes_before_what_pins_images(prod: Outside, ha: Path, tmp_path: Path):
+    overlay = tmp_path / "images.yaml"
+    overlay.write_text("applications: {}\n")
+
+    assert run(*JUJU, "--size", str(ha), "--overlay", str(overlay)) == 0
+
+    assert [path.name for path in prod.overlays] == ["size-ha.yaml", "images.yaml"]
+
+
+def test_memory_is_that_of_the_size(outside: Outside, ha: Path, monkeypatch, capsys):
+    # 4.7 GiB: enough for two units, not for eighteen
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 1200 << 10))
+    ha.write_text("applications: {keystone: {scale: 9}, db: {scale: 9}}\n")
+
+    assert run(*MICROK8S, "--size", "ha") == 1
+    assert "GiB needed" in capsys.readouterr().err
+    assert run(*MICROK8S) == 0
+
+
+def test_a_size_that_is_no_overlay_is_refused(outside: Outside, ha: Path, capsys):
+    outside.transcript.append("none")
+    ha.write_text("scale: 3\n")
+
+    assert run(*MICROK8S, "--size", "ha") == 1
+
+    err = capsys.readouterr().err
+    assert "ha.yaml is no overlay on a bundle" in err
+    assert changing(outside) == ["none"]
+
+
 # --- a cluster of the operator's
 
 

@@ -226,14 +226,17 @@ class Cluster:
                 " `daybreak images export`: --from ARCHIVE",
             )
         yield "bundle.yaml", yaml.safe_dump_all(documents, sort_keys=False).encode()
+        for overlay in run.sizes:
+            yield _size_name(overlay), overlay
         if self.options.overlay is not None:
             yield bundles.OVERLAY, self.options.overlay
         yield from charms.items()
 
     def deployed(self, run: Run) -> tuple[Path, tuple[Path, ...]]:
-        """Return the staged bundle and the overlay that names its images."""
+        """Return the staged bundle and the overlays: the size, then the one that names its images."""
         given = self.options.overlay is not None or self.overlay.exists()
-        return self.place / "bundle.yaml", (self.overlay,) if given else ()
+        sizes = tuple(self.place / _size_name(overlay) for overlay in run.sizes)
+        return self.place / "bundle.yaml", (*sizes, *((self.overlay,) if given else ()))
 
     def close(self) -> None:
         """Do nothing: nothing runs beside the steps."""
@@ -305,6 +308,10 @@ def _found(program: str) -> str | None:
 
 def _controllers(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text or "{}").get("controllers") or {})
+
+
+def _size_name(overlay: Path) -> str:
+    return f"size-{overlay.stem}.yaml"
 
 
 def _same(path: Path, wanted: bytes | Path) -> bool:

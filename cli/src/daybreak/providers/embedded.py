@@ -53,13 +53,13 @@ class Embedded:
         run.juju.cli("add-model", MODEL, include_model=False)
 
     def deployed(self, run: Run) -> tuple[Path, tuple[Path, ...]]:
-        """Return the bundle as it lies in the checkout."""
-        return run.bundle.path, ()
+        """Return the bundle and its overlays as they lie in the checkout."""
+        return run.bundle.path, run.sizes
 
     def findings(self, run: Run) -> Iterator[Finding]:
         """Yield what running and, where images are missing, building them needs of the machine."""
         good = True
-        memory = BASE_MEMORY + UNIT_MEMORY * sum(app.scale for app in run.bundle.applications)
+        memory = BASE_MEMORY + UNIT_MEMORY * run.units
         tunnels = [preflight.tunnels()] if HYPERVISOR in _charms(run) else []
         for finding in (*preflight.machine(self.instance, self.home, memory), *tunnels):
             good = good and finding.level is not Level.ERROR

@@ -77,12 +77,12 @@ class MicroK8s(Cluster):
         """Yield what MicroK8s, Juju and the bundle need of the machine."""
         yield checks.root("daybreak bootstrap --provider microk8s")
         yield checks.processors(PROCESSORS)
-        units = sum(app.scale for app in run.bundle.applications)
-        yield checks.memory(BASE_MEMORY + units * UNIT_MEMORY)
+        yield checks.memory(BASE_MEMORY + run.units * UNIT_MEMORY)
         yield checks.disk(Path("/var/snap"), DISK)
         yield checks.confinement()
         yield checks.modules({app.name: app.modules for app in run.bundle.applications})
         yield checks.devices({app.name: app.devices for app in run.bundle.applications})
+        yield checks.shared_mounts(app.name for app in run.bundle.applications if app.shares_mounts)
         snapd = checks.snapd()
         yield snapd
         if snapd.level is Level.OK:
