@@ -184,6 +184,16 @@ def _application(path: Path, name: str, fields: Any) -> Application:
     )
 
 
+def resources(overlay: Path, application: str) -> Mapping[str, str]:
+    """Return the images that an overlay gives an application, by resource.
+
+    Raises:
+        DaybreakError: It cannot be read.
+    """
+    fields = _applications(overlay).get(application) or {}
+    return cast("dict[str, str]", fields.get("resources") or {})
+
+
 def units(bundle: Bundle, overlays: Iterable[Path]) -> int:
     """Return how many units a bundle with overlays on it has.
 
@@ -192,18 +202,22 @@ def units(bundle: Bundle, overlays: Iterable[Path]) -> int:
     """
     scales = {app.name: app.scale for app in bundle.applications}
     for path in overlays:
-        content = next(iter(_documents(path)), None)
-        applications = content.get("applications") if isinstance(content, dict) else None
-        if not isinstance(applications, dict):
-            raise DaybreakError(
-                f"{path} is no overlay on a bundle: it has no applications",
-                remedy="bundles/overlays/single.yaml shows the form.",
-            )
-        for name, fields in cast("dict[str, Any]", applications).items():
+        for name, fields in _applications(path).items():
             scale = (fields or {}).get("scale")
             if isinstance(scale, int) and name in scales:
                 scales[name] = scale
     return sum(scales.values())
+
+
+def _applications(overlay: Path) -> dict[str, Any]:
+    content = next(iter(_documents(overlay)), None)
+    applications = content.get("applications") if isinstance(content, dict) else None
+    if not isinstance(applications, dict):
+        raise DaybreakError(
+            f"{overlay} is no overlay on a bundle: it has no applications",
+            remedy="bundles/overlays/single.yaml shows the form.",
+        )
+    return cast("dict[str, Any]", applications)
 
 
 def _relations(path: Path, relations: Any) -> Iterable[frozenset[str]]:

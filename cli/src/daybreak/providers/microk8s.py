@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..bootstrap import Run, Step
+    from ..output import Reporter
 
 CHANNEL = "1.34-strict/stable"
 """Juju's snap works with a strictly confined MicroK8s only."""
@@ -216,10 +217,9 @@ class MicroK8s(Cluster):
             return "would", f"{call}, with {', '.join(names)}"
         found = images.layout_of(run.home, self.instance.cache, names, layout, run.report.line)
         wanted = {name: found.digests()[name] for name in names}
-        listed = programs.capture(["microk8s", "ctr", "images", "ls"], timeout=checks.SECONDS)
-        there = dict(line.split()[0:3:2] for line in listed.stdout.splitlines()[1:] if line)
-        missing = [name for name, digest in wanted.items() if there.get(name) != digest]
-        everywhere = nodes.images_everywhere() if listed.ok and not missing else None
+        there = self._stored()
+        missing = [name for name, digest in wanted.items() if (there or {}).get(name) != digest]
+        everywhere = nodes.images_everywhere() if there is not None and not missing else None
         if everywhere is not None:
             # a machine that has joined since has none of them
             missing = [name for name in wanted if name not in everywhere]
@@ -246,6 +246,32 @@ class MicroK8s(Cluster):
         finally:
             SHARED.unlink(missing_ok=True)
         return "done", f"{len(missing)} of {detail}"
+
+    def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
+        """See that MicroK8s' own store has those that no registry is asked for.
+
+        Raises:
+            DaybreakError: One is not there.
+        """
+        if self.overlay.exists():
+            return super().bring_images(images, report)
+        there = self._stored()
+        missing = [image for image in images if there is not None and image not in there]
+        if missing:
+            raise DaybreakError(
+                f"not in MicroK8s' store: {', '.join(missing)}",
+                remedy="Nothing was changed. Bootstrap imports the images of its bundle, and leaves the cloud as"
+                " it is: sudo daybreak bootstrap --from ARCHIVE, with one that has this release"
+                " (daybreak images export)",
+            )
+        return "there", ", ".join(image.rpartition("/")[2] for image in images)
+
+    def _stored(self) -> dict[str, str] | None:
+        """Return digests of the images in MicroK8s' store, by name; None when it does not tell."""
+        listed = programs.capture(["microk8s", "ctr", "images", "ls"], timeout=checks.SECONDS)
+        if not listed.ok:
+            return None
+        return dict(line.split()[0:3:2] for line in listed.stdout.splitlines()[1:] if line)
 
     def _made_controller(self, limit: float) -> Change:
         def look() -> str | None:
