@@ -340,6 +340,39 @@ def test_push_from_an_archive_writes_an_overlay_by_digest(
     assert "2 images pushed" in capsys.readouterr().out
 
 
+def test_a_full_disk_leaves_the_archive_before(
+    packed: Path, home: places.Home, layout: oci.Layout, monkeypatch
+):
+    before = packed.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    chosen = archive.load_bundles([], home.bundles)
+    with monkeypatch.context() as struck:
+        struck.setattr(oci, "add_file", full)
+        with pytest.raises(DaybreakError, match="No space") as caught:
+            archive.write(packed, chosen, layout, "2")
+
+    assert "another place" in caught.value.remedy
+    assert packed.read_bytes() == before
+    assert not list(packed.parent.glob(".*.new"))
+
+
+def test_a_disk_too_full_to_unpack_keeps_nothing(packed: Path, tmp_path: Path, monkeypatch):
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as struck:
+        struck.setattr(archive, "_copy", full)
+        with pytest.raises(DaybreakError, match="No space") as caught:
+            archive.unpack(packed, tmp_path / "there", lambda line: None)
+
+    assert "DAYBREAK_CACHE" in caught.value.remedy
+    assert list((tmp_path / "there").iterdir()) == []
+    assert archive.unpack(packed, tmp_path / "there", lambda line: None).is_dir()
+
+
 def test_export_of_charms_that_are_not_packed(home: places.Home, bundle: Path, layout, tmp_path):
     with pytest.raises(DaybreakError, match=r"not there: dist/mariadb-k8s\.charm") as caught:
         archive.write(tmp_path / "x.tar", archive.load_bundles([], home.bundles), layout, "1")

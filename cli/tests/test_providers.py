@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daybreak import __main__
+from daybreak import __main__, oci
 from daybreak.preflight import GIB
 from daybreak.providers import checks
 
 from .conftest import application, status_json, unit
-from .outside import Outside
+from .outside import SNAPS, Outside
 
 if TYPE_CHECKING:
     pass
@@ -204,6 +204,13 @@ def strike(outside: Outside, monkeypatch: pytest.MonkeyPatch, what: str) -> None
             pass
 
 
+def mend(outside: Outside) -> None:
+    """Do what the remedies say."""
+    outside.euid, outside.snapd, outside.store = 0, True, True
+    outside.snaps.clear()
+    outside.juju_version = Outside.juju_version
+
+
 @pytest.mark.parametrize(
     ("what", "says", "remedy"),
     [
@@ -218,19 +225,22 @@ def strike(outside: Outside, monkeypatch: pytest.MonkeyPatch, what: str) -> None
         ("addresses", "no addresses are given", "--metallb 192.168.1.240-192.168.1.250"),
     ],
 )
-def test_each_finding_stops_before_anything_is_made(
+def test_each_finding_stops_before_anything_is_made_and_mended_it_goes_on(
     outside: Outside, monkeypatch, capsys, what: str, says: str, remedy: str
 ):
-    strike(outside, monkeypatch, what)
     words = MICROK8S if what != "addresses" else MICROK8S[:3]
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-
-    assert run(*words) == 1
+    with monkeypatch.context() as struck:
+        strike(outside, struck, what)
+        assert run(*words) == 1
 
     err = capsys.readouterr().err
     assert says in err
     assert remedy in err
     assert changing(outside) == []
+
+    mend(outside)
+    assert run(*MICROK8S) == 0
 
 
 def test_a_channel_that_the_store_lacks_names_those_it_has(outside: Outside, capsys):
@@ -361,12 +371,12 @@ def test_a_size_that_is_no_overlay_is_refused(outside: Outside, ha: Path, capsys
         ("model", "other applications: wordpress", "--model NAME"),
     ],
 )
-def test_what_is_wrong_with_a_cluster_is_said(
+def test_what_is_wrong_with_a_cluster_is_said_and_mended_it_goes_on(
     prod: Outside, tmp_path: Path, capsys, what: str, says: str, remedy: str
 ):
     overlay = tmp_path / "images.yaml"
     overlay.write_text("applications: {}\n")
-    words = [*JUJU, "--overlay", str(overlay)]
+    words = good = [*JUJU, "--overlay", str(overlay)]
     match what:
         case "no juju":
             prod.snaps.clear()
@@ -389,6 +399,11 @@ def test_what_is_wrong_with_a_cluster_is_said(
     assert says in err
     assert remedy in err
     assert not any("deploy" in line for line in prod.transcript)
+
+    prod.snaps["juju"] = SNAPS["juju"]
+    prod.controllers["prod"] = "3.6.27"
+    prod.gone.clear()
+    assert run(*good, *(["--model", "ours"] if what == "model" else [])) == 0
 
 
 def test_juju_4_is_as_good(prod: Outside, tmp_path: Path):
@@ -443,3 +458,20 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(outside: Outside, monkeypat
     monkeypatch.setattr(Path, "write_bytes", write)
     outside.euid = 0
     assert run(*MICROK8S) == 0
+
+
+def test_a_disk_that_is_too_full_for_images(outside: Outside, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as struck:
+        struck.setattr(oci, "write_tar", full)
+        assert run(*MICROK8S) == 1
+
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert "Free some space below /var/snap" in err
+    assert not outside.imported
+
+    assert run(*MICROK8S) == 0
+    assert set(outside.imported) == set(IMAGES)
