@@ -359,9 +359,8 @@ def _of_release(image: str, named: str, pinned: str) -> str:
     tag = image.rpartition(":")[2]
     if pinned and named.rpartition(":")[2] == tag:
         return pinned
-    found = pinned or named or image
-    repository, at, _ = found.partition("@")
-    return f"{repository if at else found.rpartition(':')[0]}:{tag}"
+    place, slash, name = (pinned or named or image).partition("@")[0].rpartition("/")
+    return f"{place}{slash}{name.partition(':')[0]}:{tag}"
 
 
 def _size_name(overlay: Path) -> str:
