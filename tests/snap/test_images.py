@@ -16,7 +16,7 @@ import yaml
 
 from daybreak import bundles, oci
 
-from ..clouds import ROOT, eventually, program, remove
+from ..clouds import eventually, program, remove
 
 PYTHON = sys.executable
 INSTANCE = "release"

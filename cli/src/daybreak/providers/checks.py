@@ -205,7 +205,7 @@ def shared_mounts(applications: Iterable[str]) -> Finding:
 
     Args:
         applications: Those whose containers do. (A container with `mountPropagation: Bidirectional` does not
-            start there: canonical/microk8s, issue 3424.)
+            start there: https://github.com/canonical/microk8s/issues/3424.)
     """
     names = sorted(applications)
     if names:
