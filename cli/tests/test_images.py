@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import tarfile
 import threading
 import urllib.parse
@@ -379,3 +380,25 @@ def test_export_of_charms_that_are_not_packed(home: places.Home, bundle: Path, l
 
     assert "tools/pack" in caught.value.remedy
     assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build",),
+        ("export", "x.tar", "--bundle", "identity"),
+        ("push", "registry.example.com", "--bundle", "identity"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_where_nothing_can_be_built_an_archive_is_asked_for(
+    home: places.Home, bundle: Path, instance: places.Instance, capsys, words: tuple[str, ...]
+):
+    """As in the snap."""
+    shutil.rmtree(home.path / "charms")
+
+    assert __main__.main(["images", *words]) == 1
+
+    err = capsys.readouterr().err
+    assert "images are built in a checkout" in err
+    assert "--from ARCHIVE" in err
