@@ -79,6 +79,8 @@ class Outside(Programs):
     gone: set[str] = field(default_factory=set[str])
     models: dict[str, str] = field(default_factory=dict[str, str])
     """Model to what `juju status` says of it."""
+    overlays: list[Path] = field(default_factory=list[Path])
+    """Those of the last deployment."""
     store: bool = True
     snapd: bool = True
     juju_version: str = "3.6.27-ubuntu-amd64"
@@ -303,7 +305,16 @@ class Outside(Programs):
             case ("deploy", "--model", where, bundle, *flags) if flags[-1:] == ["--trust"]:
                 content = Path(bundle.replace("~", str(self.user.home))).read_text()
                 assert "charm: ./keystone-k8s.charm" in content
-                assert "/." not in bundle, "the snap of Juju reads no hidden directories"
+                assert set(flags[:-1:2]) <= {"--overlay"}
+                self.overlays = [
+                    Path(file.replace("~", str(self.user.home))) for file in flags[1::2]
+                ]
+                for file in (bundle, *flags[1::2]):
+                    assert file.startswith("~/"), (
+                        "the snap of Juju reads no other snap's directories"
+                    )
+                    assert "/." not in file, "the snap of Juju reads no hidden directories"
+                assert all(file.is_file() for file in self.overlays)
                 self.models[where.partition(":")[2]] = settled()
                 return 0, "", "Deploy of bundle completed.\n"
             case (

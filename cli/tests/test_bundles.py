@@ -6,6 +6,7 @@ import pytest
 
 from daybreak import bundles
 from daybreak.errors import DaybreakError
+from daybreak_images import spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,31 @@ def test_relations_of_a_bundle_join_endpoints_of_one_interface(path: Path):
             (interface(one, "requires"), interface(other, "provides")),
         }
         assert any(a is not None and a == b for a, b in joined), (one, other)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bundles").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_image_of_a_bundle_can_be_built(path: Path):
+    bundle = bundles.load(path)
+
+    assert set(bundle.images) <= {image.reference for image in spec.load()}
+
+
+def test_the_whole_cloud_is_every_charm_and_says_what_its_nodes_need():
+    bundle = bundles.load(bundles.find("openstack", ROOT / "bundles"))
+
+    charms = {path.parent.name for path in (ROOT / "charms").glob("*/charmcraft.yaml")}
+    assert {app.charm_name for app in bundle.applications} == charms
+    needing = [app for app in bundle.applications if app.modules or app.devices]
+    assert [app.name for app in needing] == ["hypervisor"]
+    assert needing[0].shares_mounts
+
+
+@pytest.mark.parametrize(("name", "units"), [("single", 15), ("ha", 38)])
+def test_units_are_those_of_the_overlay(name: str, units: int):
+    bundle = bundles.load(bundles.find("openstack", ROOT / "bundles"))
+
+    overlay = bundles.find(name, ROOT / "bundles/overlays", "overlay")
+    assert bundles.units(bundle, [overlay]) == units
 
 
 @pytest.mark.parametrize("name", ["single", "ha"])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import tarfile
 import threading
 import urllib.parse
@@ -190,6 +191,8 @@ def test_a_registry_that_refuses_says_why(
     assert f"HTTP {status}" in caught.value.message
     assert caught.value.details == ("DENIED: quota exceeded",)
     assert remedy in caught.value.remedy
+    store.refuse = 0
+    assert push(store, layout, KEYSTONE), "the next run goes on"
 
 
 def test_without_an_account_it_says_how_to_log_in(store: Store, layout: oci.Layout):
@@ -250,6 +253,8 @@ def packed(home: places.Home, bundle: Path, layout: oci.Layout, tmp_path: Path) 
     (home.path / "dist").mkdir()
     for charm in ("keystone-k8s", "mariadb-k8s"):
         (home.path / f"dist/{charm}.charm").write_text(charm)
+    home.overlays.mkdir()
+    (home.overlays / "ha.yaml").write_text("applications: {keystone: {scale: 3}}\n")
     target = tmp_path / "daybreak.tar"
     archive.write(target, archive.load_bundles([], home.bundles), layout, "1")
     return target
@@ -262,6 +267,7 @@ def test_an_archive_unpacks_to_what_a_cloud_is_made_of(packed: Path, tmp_path: P
 
     bundle = bundles.load(made / "bundles/identity.yaml")
     assert all((made / "bundles" / app.charm).is_file() for app in bundle.applications)
+    assert bundles.known(places.Home(made, made).overlays) == ("ha",)
     assert set(oci.Layout(made / "images").digests()) == {KEYSTONE, MARIADB}
     assert oci.Layout(made / "images").damaged([KEYSTONE, MARIADB]) == []
     assert archive.unpack(packed, tmp_path / "there", said.append) == made
@@ -335,9 +341,64 @@ def test_push_from_an_archive_writes_an_overlay_by_digest(
     assert "2 images pushed" in capsys.readouterr().out
 
 
+def test_a_full_disk_leaves_the_archive_before(
+    packed: Path, home: places.Home, layout: oci.Layout, monkeypatch
+):
+    before = packed.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    chosen = archive.load_bundles([], home.bundles)
+    with monkeypatch.context() as struck:
+        struck.setattr(oci, "add_file", full)
+        with pytest.raises(DaybreakError, match="No space") as caught:
+            archive.write(packed, chosen, layout, "2")
+
+    assert "another place" in caught.value.remedy
+    assert packed.read_bytes() == before
+    assert not list(packed.parent.glob(".*.new"))
+
+
+def test_a_disk_too_full_to_unpack_keeps_nothing(packed: Path, tmp_path: Path, monkeypatch):
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as struck:
+        struck.setattr(archive, "_copy", full)
+        with pytest.raises(DaybreakError, match="No space") as caught:
+            archive.unpack(packed, tmp_path / "there", lambda line: None)
+
+    assert "DAYBREAK_CACHE" in caught.value.remedy
+    assert list((tmp_path / "there").iterdir()) == []
+    assert archive.unpack(packed, tmp_path / "there", lambda line: None).is_dir()
+
+
 def test_export_of_charms_that_are_not_packed(home: places.Home, bundle: Path, layout, tmp_path):
     with pytest.raises(DaybreakError, match=r"not there: dist/mariadb-k8s\.charm") as caught:
         archive.write(tmp_path / "x.tar", archive.load_bundles([], home.bundles), layout, "1")
 
     assert "tools/pack" in caught.value.remedy
     assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build",),
+        ("export", "x.tar", "--bundle", "identity"),
+        ("push", "registry.example.com", "--bundle", "identity"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_where_nothing_can_be_built_an_archive_is_asked_for(
+    home: places.Home, bundle: Path, instance: places.Instance, capsys, words: tuple[str, ...]
+):
+    """As in the snap."""
+    shutil.rmtree(home.path / "charms")
+
+    assert __main__.main(["images", *words]) == 1
+
+    err = capsys.readouterr().err
+    assert "images are built in a checkout" in err
+    assert "--from ARCHIVE" in err

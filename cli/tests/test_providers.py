@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daybreak import __main__
+from daybreak import __main__, oci
 from daybreak.preflight import GIB
 from daybreak.providers import checks
 
 from .conftest import application, status_json, unit
-from .outside import Outside
+from .outside import SNAPS, Outside
 
 if TYPE_CHECKING:
     pass
@@ -204,6 +204,13 @@ def strike(outside: Outside, monkeypatch: pytest.MonkeyPatch, what: str) -> None
             pass
 
 
+def mend(outside: Outside) -> None:
+    """Do what the remedies say."""
+    outside.euid, outside.snapd, outside.store = 0, True, True
+    outside.snaps.clear()
+    outside.juju_version = Outside.juju_version
+
+
 @pytest.mark.parametrize(
     ("what", "says", "remedy"),
     [
@@ -218,19 +225,22 @@ def strike(outside: Outside, monkeypatch: pytest.MonkeyPatch, what: str) -> None
         ("addresses", "no addresses are given", "--metallb 192.168.1.240-192.168.1.250"),
     ],
 )
-def test_each_finding_stops_before_anything_is_made(
+def test_each_finding_stops_before_anything_is_made_and_mended_it_goes_on(
     outside: Outside, monkeypatch, capsys, what: str, says: str, remedy: str
 ):
-    strike(outside, monkeypatch, what)
     words = MICROK8S if what != "addresses" else MICROK8S[:3]
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-
-    assert run(*words) == 1
+    with monkeypatch.context() as struck:
+        strike(outside, struck, what)
+        assert run(*words) == 1
 
     err = capsys.readouterr().err
     assert says in err
     assert remedy in err
     assert changing(outside) == []
+
+    mend(outside)
+    assert run(*MICROK8S) == 0
 
 
 def test_a_channel_that_the_store_lacks_names_those_it_has(outside: Outside, capsys):
@@ -264,6 +274,89 @@ def test_kernel_modules_and_devices_that_a_bundle_names(outside: Outside, bundle
     assert "warning devices: not there: /dev/no-such" in captured.out
 
 
+def hypervisor(bundle: Path) -> None:
+    """Let an application of the bundle need what hypervisors need."""
+    needs = "{kernel-modules: no_such_module, devices: /dev/no-such, host-paths: shared}"
+    text = bundle.read_text().replace("  keystone:\n", f"  keystone:\n    annotations: {needs}\n")
+    bundle.write_text(text)
+
+
+def test_a_confined_microk8s_is_no_place_for_shared_mounts(outside: Outside, bundle: Path, capsys):
+    hypervisor(bundle)
+
+    assert run(*MICROK8S) == 1
+
+    err = capsys.readouterr().err
+    assert "keystone shares mounts with its machine" in err
+    assert "--provider juju" in err
+    assert changing(outside) == []
+
+
+def test_what_nodes_need_is_said_where_they_cannot_be_looked_at(
+    prod: Outside, bundle: Path, tmp_path: Path, capsys
+):
+    hypervisor(bundle)
+    overlay = tmp_path / "images.yaml"
+    overlay.write_text("applications: {}\n")
+
+    assert run(*JUJU, "--overlay", str(overlay)) == 0
+
+    out = capsys.readouterr().out
+    assert (
+        "warning nodes: not looked at from here: keystone needs kernel module no_such_module" in out
+    )
+    assert "device /dev/no-such, privileged containers that share mounts" in out
+
+
+# --- how many units
+
+
+@pytest.fixture
+def ha(home) -> Path:
+    home.overlays.mkdir()
+    path = home.overlays / "ha.yaml"
+    path.write_text("applications: {keystone: {scale: 3}, db: {scale: 3}}\n")
+    return path
+
+
+def test_a_size_is_deployed_from_where_juju_can_read_it(outside: Outside, ha: Path):
+    assert run(*MICROK8S, "--size", "ha") == 0
+
+    staged = outside.user.home / "daybreak/unit-test/size-ha.yaml"
+    assert outside.overlays == [staged]
+    assert staged.read_text() == ha.read_text()
+
+
+def test_a_size_comes_before_what_pins_images(prod: Outside, ha: Path, tmp_path: Path):
+    overlay = tmp_path / "images.yaml"
+    overlay.write_text("applications: {}\n")
+
+    assert run(*JUJU, "--size", str(ha), "--overlay", str(overlay)) == 0
+
+    assert [path.name for path in prod.overlays] == ["size-ha.yaml", "images.yaml"]
+
+
+def test_memory_is_that_of_the_size(outside: Outside, ha: Path, monkeypatch, capsys):
+    # 4.7 GiB: enough for two units, not for eighteen
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 1200 << 10))
+    ha.write_text("applications: {keystone: {scale: 9}, db: {scale: 9}}\n")
+
+    assert run(*MICROK8S, "--size", "ha") == 1
+    assert "GiB needed" in capsys.readouterr().err
+    assert run(*MICROK8S) == 0
+
+
+def test_a_size_that_is_no_overlay_is_refused(outside: Outside, ha: Path, capsys):
+    outside.transcript.append("none")
+    ha.write_text("scale: 3\n")
+
+    assert run(*MICROK8S, "--size", "ha") == 1
+
+    err = capsys.readouterr().err
+    assert "ha.yaml is no overlay on a bundle" in err
+    assert changing(outside) == ["none"]
+
+
 # --- a cluster of the operator's
 
 
@@ -278,12 +371,12 @@ def test_kernel_modules_and_devices_that_a_bundle_names(outside: Outside, bundle
         ("model", "other applications: wordpress", "--model NAME"),
     ],
 )
-def test_what_is_wrong_with_a_cluster_is_said(
+def test_what_is_wrong_with_a_cluster_is_said_and_mended_it_goes_on(
     prod: Outside, tmp_path: Path, capsys, what: str, says: str, remedy: str
 ):
     overlay = tmp_path / "images.yaml"
     overlay.write_text("applications: {}\n")
-    words = [*JUJU, "--overlay", str(overlay)]
+    words = good = [*JUJU, "--overlay", str(overlay)]
     match what:
         case "no juju":
             prod.snaps.clear()
@@ -306,6 +399,11 @@ def test_what_is_wrong_with_a_cluster_is_said(
     assert says in err
     assert remedy in err
     assert not any("deploy" in line for line in prod.transcript)
+
+    prod.snaps["juju"] = SNAPS["juju"]
+    prod.controllers["prod"] = "3.6.27"
+    prod.gone.clear()
+    assert run(*good, *(["--model", "ours"] if what == "model" else [])) == 0
 
 
 def test_juju_4_is_as_good(prod: Outside, tmp_path: Path):
@@ -360,3 +458,20 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(outside: Outside, monkeypat
     monkeypatch.setattr(Path, "write_bytes", write)
     outside.euid = 0
     assert run(*MICROK8S) == 0
+
+
+def test_a_disk_that_is_too_full_for_images(outside: Outside, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as struck:
+        struck.setattr(oci, "write_tar", full)
+        assert run(*MICROK8S) == 1
+
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert "Free some space below /var/snap" in err
+    assert not outside.imported
+
+    assert run(*MICROK8S) == 0
+    assert set(outside.imported) == set(IMAGES)

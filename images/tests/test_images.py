@@ -57,6 +57,14 @@ def test_a_second_build_does_nothing(images: store.Store) -> None:
     assert images.run(["podman", "images", "--quiet"]) == before
 
 
+def test_charm_container_has_what_charms_bring_for_another_python(images: store.Store) -> None:
+    charm_base = spec.choose(spec.load(), ["charm-base"])[0]
+    code = "import _cffi_backend, yaml; print(_cffi_backend.__version__, yaml.__with_libyaml__)"
+    version, quick = run(images, charm_base, "python3", "-c", code).split()
+    assert version
+    assert quick == "True"
+
+
 def test_no_catalogue_of_what_is_not_openstack(images: store.Store) -> None:
     with pytest.raises(spec.ImageError, match="not an OpenStack service"):
         catalogue.catalogue(images, spec.choose(spec.load(), ["mariadb"])[0])

@@ -16,7 +16,7 @@ import yaml
 
 from daybreak import bundles, oci
 
-from ..clouds import ROOT, eventually, program, remove
+from ..clouds import eventually, program, remove
 
 PYTHON = sys.executable
 INSTANCE = "release"
@@ -127,17 +127,10 @@ def test_containerd_takes_the_images_under_the_bundles_names(
 
 
 @pytest.fixture
-def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory with bundles and packed charms, and nothing that more could be packed from.
-
-    The archives are our own packer's: charmcraft's have compiled modules for the base's Python alone, and
-    the engine's charm container has a newer one.
-    """
-    print(program(PYTHON, ROOT / "tools/pack", instance=INSTANCE))
-    for name, pattern in (("bundles", "*.yaml"), ("dist", "*.charm")):
-        (tmp_path / name).mkdir()
-        for path in (ROOT / name).glob(pattern):
-            shutil.copy2(path, tmp_path / name)
+def packed(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with bundles and charmcraft's archives, and nothing that more could be packed from."""
+    for name in ("bundles", "dist"):
+        shutil.copytree(release / name, tmp_path / name)
     monkeypatch.setenv("DAYBREAK_HOME", str(tmp_path))
     remove(INSTANCE)
     yield tmp_path

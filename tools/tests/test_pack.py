@@ -49,7 +49,7 @@ def checkout(tmp_path: Path, packer: ModuleType, monkeypatch: pytest.MonkeyPatch
         path.write_text(text)
     monkeypatch.setattr(packer, "ROOT", tmp_path)
     monkeypatch.setattr(packer, "cache_directory", lambda: tmp_path / "cache")
-    monkeypatch.setattr(packer, "_install", lambda _lock, target, _python: target.mkdir())
+    monkeypatch.setattr(packer, "_install", lambda _lock, target: target.mkdir())
     return tmp_path
 
 

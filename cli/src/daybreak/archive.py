@@ -76,6 +76,8 @@ def _files(chosen: Mapping[str, Bundle], layout: Layout) -> Iterator[tuple[str, 
     images = {image for bundle in chosen.values() for image in bundle.own_images}
     for name, bundle in chosen.items():
         yield f"bundles/{name}.yaml", bundle.path
+        for overlay in sorted((bundle.path.parent / "overlays").glob("*.yaml")):
+            yield f"bundles/overlays/{overlay.name}", overlay
         for app in bundle.applications:
             if app.local:
                 yield f"dist/{Path(app.charm).name}", (bundle.path.parent / app.charm).resolve()

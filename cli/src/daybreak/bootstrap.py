@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import jubilant
 import yaml
 
-from . import access, probe, programs, usual, waiting
+from . import access, bundles, probe, programs, usual, waiting
 from .errors import DaybreakError
 from .preflight import Level
 
@@ -81,7 +81,7 @@ class Run:
     timeout: float
     dry_run: bool = False
     sizes: tuple[Path, ...] = ()
-    """Overlays on the bundle, before those of the provider."""
+    """Overlays on the bundle that say how many units there are, before those of the provider."""
     clock: Clock = field(default_factory=Clock)
     findings: tuple[Finding, ...] = ()
     status: Status | None = None
@@ -95,6 +95,11 @@ class Run:
     def juju(self) -> jubilant.Juju:
         """The cloud's model."""
         return self.provider.juju()
+
+    @property
+    def units(self) -> int:
+        """How many units the bundle has, with its overlays."""
+        return bundles.units(self.bundle, self.sizes)
 
 
 Step = Callable[[Run], tuple[str, str]]
@@ -169,8 +174,8 @@ def _collect(run: Run, into: list[Finding], findings: Iterable[Finding]) -> None
 def _deploy(run: Run) -> tuple[str, str]:
     if run.dry_run and not run.provider.reachable():
         names = f"{len(run.bundle.names)} applications: {', '.join(run.bundle.names)}"
-        path, pinned = run.provider.deployed(run)
-        overlays = "".join(f" --overlay {file}" for file in (*run.sizes, *pinned))
+        path, files = run.provider.deployed(run)
+        overlays = "".join(f" --overlay {file}" for file in files)
         command = f"juju deploy {path}{overlays} --trust; " if run.instance.place else ""
         return "would", command + names
     run.status = _model(run)
@@ -179,13 +184,11 @@ def _deploy(run: Run) -> tuple[str, str]:
         return "there", f"{len(run.bundle.names)} applications and their relations"
     if run.dry_run:
         return "would", ", ".join(missing)
-    path, pinned = run.provider.deployed(run)
+    path, files = run.provider.deployed(run)
     run.fresh = not (run.status and run.status.apps)
     with _kept_scales(run) as scales:
         try:
-            words = [
-                word for file in (*run.sizes, *pinned, *scales) for word in ("--overlay", str(file))
-            ]
+            words = [word for file in (*files, *scales) for word in ("--overlay", str(file))]
             run.juju.cli("deploy", str(path), *words, "--trust")
         except jubilant.CLIError as error:
             raise DaybreakError(

@@ -35,6 +35,8 @@ class Application:
     """Kernel modules that its containers need of each machine (annotation `kernel-modules`)."""
     devices: tuple[str, ...] = ()
     """Device files that they need (annotation `devices`)."""
+    shares_mounts: bool = False
+    """Whether they share mounts with the machine (annotation `host-paths: shared`)."""
 
     @property
     def charm_name(self) -> str:
@@ -115,19 +117,7 @@ def load(path: Path) -> Bundle:
     Raises:
         DaybreakError: The file cannot be read, is no YAML, or is no bundle of applications.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DaybreakError(
-            f"cannot read bundle {path}: {error}", remedy="Check the file and its mode."
-        ) from error
-    except yaml.YAMLError as error:
-        raise DaybreakError(
-            f"bundle {path} is not valid YAML",
-            details=tuple(str(error).splitlines()),
-            remedy="Correct the file at the place named above.",
-        ) from error
+    documents = _documents(path)
     base = documents[0] if documents else None
     if not isinstance(base, dict):
         raise _not_a_bundle(path, "it has no applications")
@@ -145,6 +135,22 @@ def load(path: Path) -> Bundle:
         ),
         frozenset(_relations(path, content.get("relations") or [])),
     )
+
+
+def _documents(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DaybreakError(
+            f"cannot read bundle {path}: {error}", remedy="Check the file and its mode."
+        ) from error
+    except yaml.YAMLError as error:
+        raise DaybreakError(
+            f"bundle {path} is not valid YAML",
+            details=tuple(str(error).splitlines()),
+            remedy="Correct the file at the place named above.",
+        ) from error
 
 
 def _not_a_bundle(path: Path, why: str) -> DaybreakError:
@@ -174,7 +180,44 @@ def _application(path: Path, name: str, fields: Any) -> Application:
         {key: value for key, value in resources.items() if isinstance(value, str)},
         tuple(str(annotations.get("kernel-modules", "")).split()),
         tuple(str(annotations.get("devices", "")).split()),
+        annotations.get("host-paths") == "shared",
     )
+
+
+def resources(overlay: Path, application: str) -> Mapping[str, str]:
+    """Return the images that an overlay gives an application, by resource.
+
+    Raises:
+        DaybreakError: It cannot be read.
+    """
+    fields = _applications(overlay).get(application) or {}
+    return cast("dict[str, str]", fields.get("resources") or {})
+
+
+def units(bundle: Bundle, overlays: Iterable[Path]) -> int:
+    """Return how many units a bundle with overlays on it has.
+
+    Raises:
+        DaybreakError: An overlay cannot be read, or is none.
+    """
+    scales = {app.name: app.scale for app in bundle.applications}
+    for path in overlays:
+        for name, fields in _applications(path).items():
+            scale = (fields or {}).get("scale")
+            if isinstance(scale, int) and name in scales:
+                scales[name] = scale
+    return sum(scales.values())
+
+
+def _applications(overlay: Path) -> dict[str, Any]:
+    content = next(iter(_documents(overlay)), None)
+    applications = content.get("applications") if isinstance(content, dict) else None
+    if not isinstance(applications, dict):
+        raise DaybreakError(
+            f"{overlay} is no overlay on a bundle: it has no applications",
+            remedy="bundles/overlays/single.yaml shows the form.",
+        )
+    return cast("dict[str, Any]", applications)
 
 
 def _relations(path: Path, relations: Any) -> Iterable[frozenset[str]]:

@@ -25,6 +25,20 @@ def buildable(home: Home) -> bool:
     return (home.path / "images/images.toml").is_file()
 
 
+def require_sources(home: Home) -> None:
+    """Refuse what needs images that are built here.
+
+    Raises:
+        DaybreakError: None can be built; says where they come from.
+    """
+    if not buildable(home):
+        raise DaybreakError(
+            "images are built in a checkout of Daybreak; here is none",
+            remedy="Use an archive that a checkout has exported: daybreak images push REGISTRY --from"
+            " ARCHIVE, or daybreak bootstrap --from ARCHIVE",
+        )
+
+
 def finding(home: Home, bundle: Bundle, layout: Path | None, overlay: Path | None) -> Finding:
     """Return whether the bundle's images are at hand for a cluster without a registry."""
     wanted = bundle.own_images
@@ -74,6 +88,7 @@ def layout_of(
         DaybreakError: An image is not there, or is damaged.
     """
     if layout is None:
+        require_sources(home)
         layout = cache / "oci"
         programs.follow(
             [home.program("python"), "-m", "daybreak_images", "layout", layout, *images],

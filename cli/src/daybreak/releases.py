@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from jubilant.statustypes import AppStatus, Status
 
-    from .places import Home
 
 ORDER = (
     "keystone-k8s",
@@ -232,11 +231,6 @@ def turn(juju: jubilant.Juju, status: Status, application: str, to: str) -> None
     """
     remedy = f"Nothing was changed. Go on: daybreak upgrade {application} --to the other release."
     access.action(juju, able(status, application), TURN, {"release": to}, remedy=remedy)
-
-
-def archive(home: Home, charm: str) -> Path:
-    """Return where the packed charm is."""
-    return home.path / "dist" / f"{charm}.charm"
 
 
 def metadata(path: Path) -> Mapping[str, Any]:

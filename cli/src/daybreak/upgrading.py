@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import jubilant
 
-from . import releases, tools, waiting
+from . import releases, waiting
 from .bootstrap import POLL_SECONDS
-from .bundles import IMAGE_PREFIX
 from .errors import DaybreakError, UsageError
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ def _plan(work: Work, status: Status, name: str, to: str | None) -> tuple[Plan, 
             f"{name} cannot be brought to {to}: {report.refused}",
             remedy="Nothing was changed. Where it stands: daybreak plan upgrade " + name,
         )
-    path = releases.archive(work.home, app.charm_name)
+    path = work.provider.archive(app.charm_name)
     described = releases.metadata(path)
-    return releases.make_plan(name, app, report, to or report.target, described, path), report
+    made = releases.make_plan(name, app, report, to or report.target, described, path)
+    images = work.provider.release_images(name, made.images)
+    return dataclasses.replace(made, images=images), report
 
 
 def upgrade(work: Work, application: str | None, to: str) -> tuple[Plan, ...]:
@@ -86,7 +88,7 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
     with work.step(f"Look at {name}") as said:
         status = work.status()
         charm = releases.there(status, name).charm_name
-        tools.pack_charms(work.home, (charm,), work.report.line)
+        work.provider.pack(charm, work.report)
         made, report = _plan(work, status, name, to)
         have = releases.attached(work.juju, name)
         there = made.images.items() <= have.items() if have else report.target == to
@@ -99,7 +101,9 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
             said.append(f"{way}, {count(made.scale)}")
     memory = _Memory(work.instance, name)
     if made.way != "none" or not there:
-        _images(work, made)
+        if made.images:
+            with work.step("Find images" if work.instance.place else "Build images") as said:
+                said += work.provider.bring_images(tuple(made.images.values()), work.report)
         _turn(work, made, report)
         lone = memory.read() or (made.scale if made.doubled else None)
         if lone is not None and made.scale == lone:
@@ -154,18 +158,6 @@ def _own(status: Status, application: str) -> waiting.Progress:
     """The view of one application."""
     units = waiting.progress(status, (application,)).units
     return waiting.Progress(tuple(u for u in units if u.name.partition("/")[0] == application))
-
-
-def _images(work: Work, made: Plan) -> None:
-    wanted = tuple(image for image in made.images.values() if image.startswith(IMAGE_PREFIX))
-    if not wanted:
-        return
-    with work.step("Build images") as said:
-        if tools.missing_images(work.home, wanted):
-            built = tools.build_images(work.home, wanted, work.report.line)
-            said.append(f"{built} built")
-        else:
-            said += ["there", ", ".join(image.rpartition("/")[2] for image in wanted)]
 
 
 def _turn(work: Work, made: Plan, report: Report) -> None:
@@ -350,7 +342,7 @@ def scale(work: Work, application: str, units: int) -> str:
         )
     status = work.status()
     app = releases.there(status, application)
-    described = releases.metadata(releases.archive(work.home, app.charm_name))
+    described = releases.metadata(work.provider.archive(app.charm_name))
     have = len(app.units)
     if described.get("storage") and units < have:
         raise DaybreakError(

@@ -39,6 +39,24 @@ def test_tree_is_executable_and_fits_the_interpreter(tmp_path: Path) -> None:
     assert (tree / "compiled").exists()
 
 
+def test_compiled_modules_are_lent_by_the_distribution(tmp_path: Path) -> None:
+    site = "venv/lib/python3.12/site-packages"
+    members = {
+        f"{site}/yaml/_yaml.cpython-312-x86_64-linux-gnu.so": "for 3.12",
+        f"{site}/own.cpython-312-x86_64-linux-gnu.so": "for 3.12",
+        f"{site}/own.cpython-313-x86_64-linux-gnu.so": "for 3.13",
+        f"{site}/_rust.abi3.so": "for all",
+    }
+    tree = _unpack(tmp_path, _archive(tmp_path / "a.charm", **members))
+    links = {path.name: path.readlink() for path in tree.rglob("*.so") if path.is_symlink()}
+    assert links == {
+        "_yaml.cpython-313-x86_64-linux-gnu.so": Path(
+            "/usr/lib/python3/dist-packages/yaml/_yaml.cpython-313-x86_64-linux-gnu.so"
+        )
+    }
+    assert (tree / site / "own.cpython-313-x86_64-linux-gnu.so").read_text() == "for 3.13"
+
+
 def test_second_unpacking_does_nothing(tmp_path: Path) -> None:
     archive = _archive(tmp_path / "a.charm", dispatch="#!/bin/sh\n")
     tree = _unpack(tmp_path, archive)

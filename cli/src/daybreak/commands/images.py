@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, output, places
-from ..errors import DaybreakError
 from .common import add_format
 
 if TYPE_CHECKING:
@@ -84,12 +83,7 @@ def _builder(options: argparse.Namespace, instance: Instance, home: Home) -> int
     from .. import images, programs
 
     del instance
-    if not images.buildable(home):
-        raise DaybreakError(
-            "images are built in a checkout of Daybreak; here is none",
-            remedy="Use an archive that a checkout has exported: daybreak images push REGISTRY --from"
-            " ARCHIVE, or daybreak bootstrap --from ARCHIVE",
-        )
+    images.require_sources(home)
     programs.follow(
         [home.program("python"), "-m", "daybreak_images", options.action, *options.names],
         print,

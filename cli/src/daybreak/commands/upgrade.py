@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from .. import output
-from ..errors import DaybreakError
 from . import plan
 from .common import add_format, add_timeout, work
 
@@ -24,6 +23,9 @@ one, the last one contracts the schema. A lone unit gets a second one for the ti
 
 Interrupted or failed, it goes on where it was when it is run again; the charm goes on without it,
 too. Until the last unit is replaced, the release before is the way back: --to that.
+
+On a cluster charms come from where the last bootstrap has staged them, and images from the registry
+that its overlay names, or MicroK8s' own store: run `daybreak bootstrap` of the new version first.
 """
 EPILOG = """\
 Examples:
@@ -55,12 +57,6 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
             print("\nNothing was changed.")
         return code
     change = work(options, instance)
-    if change.provider.name != "embedded":
-        raise DaybreakError(
-            "images are built and charms packed for Daybreak's own engine only",
-            remedy="On a cluster push the release's image (daybreak images push) and hand it to the charm,"
-            " which does the rest: juju refresh APP --path CHARM --resource RESOURCE=IMAGE",
-        )
     plans = upgrading.upgrade(change, options.application, options.to)
     if options.format == "json":
         report = {

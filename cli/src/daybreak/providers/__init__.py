@@ -68,6 +68,35 @@ class Provider(Protocol):
         """End what runs beside the steps."""
         ...
 
+    def archive(self, charm: str) -> Path:
+        """Return where the packed charm is that applications are refreshed to; it need not exist."""
+        ...
+
+    def pack(self, charm: str, report: Reporter) -> None:
+        """See that the packed charm is there, and new.
+
+        Raises:
+            DaybreakError: It is not, and cannot be packed.
+        """
+        ...
+
+    def release_images(self, application: str, images: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the images of a release under the names by which the cloud's units find them.
+
+        Args:
+            application: Whose.
+            images: By resource, as the charm names them.
+        """
+        ...
+
+    def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
+        """See that images are where the units find them; return the mark and detail of the step.
+
+        Raises:
+            DaybreakError: One is not, and cannot be brought.
+        """
+        ...
+
     def logs(self) -> tuple[Source, ...]:
         """Return the logs of all containers.
 

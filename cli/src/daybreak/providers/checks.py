@@ -19,6 +19,7 @@ from ..preflight import GIB, Finding, Level
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from ..bundles import Application
     from .steps import Call
 
 MICROK8S_PORTS = (16443, 10250, 10257, 10259, 19001, 25000)
@@ -196,6 +197,50 @@ def devices(needed: Mapping[str, Iterable[str]]) -> Finding:
         "devices",
         Level.OK,
         ", ".join(sorted({p for v in needed.values() for p in v})) or "none needed",
+    )
+
+
+def shared_mounts(applications: Iterable[str]) -> Finding:
+    """Whether a strictly confined MicroK8s can run a bundle; it cannot share mounts with its machine.
+
+    Args:
+        applications: Those whose containers do. (A container with `mountPropagation: Bidirectional` does not
+            start there: https://github.com/canonical/microk8s/issues/3424.)
+    """
+    names = sorted(applications)
+    if names:
+        return Finding(
+            "host paths",
+            Level.ERROR,
+            f"{', '.join(names)} shares mounts with its machine, which a strictly confined MicroK8s does not allow",
+            "Use a Kubernetes of another kind, with a Juju that knows it: --provider juju (docs/how-to/on-juju.md);"
+            " or a bundle without it",
+        )
+    return Finding("host paths", Level.OK, "none is shared")
+
+
+def nodes(applications: Iterable[Application]) -> Finding:
+    """Say what a bundle needs of a cluster's nodes, which cannot be looked at from here."""
+    found = [app for app in applications if app.modules or app.devices or app.shares_mounts]
+    if not found:
+        return Finding("nodes", Level.OK, "nothing special is needed of them")
+    needs = [
+        f"{app.name} needs "
+        + ", ".join(
+            [
+                *(f"kernel module {name}" for name in app.modules),
+                *(f"device {path}" for path in app.devices),
+                *(["privileged containers that share mounts"] if app.shares_mounts else []),
+            ]
+        )
+        for app in found
+    ]
+    modules = " ".join(sorted({name for app in found for name in app.modules}))
+    return Finding(
+        "nodes",
+        Level.WARNING,
+        f"not looked at from here: {'; '.join(needs)}",
+        f"On each node that runs them, as root: modprobe --all {modules}" if modules else "",
     )
 
 

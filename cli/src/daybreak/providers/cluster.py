@@ -19,7 +19,7 @@ from .steps import Call, Change, take
 from .undoing import Undo, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..bootstrap import Run
     from ..output import Reporter
@@ -226,17 +226,58 @@ class Cluster:
                 " `daybreak images export`: --from ARCHIVE",
             )
         yield "bundle.yaml", yaml.safe_dump_all(documents, sort_keys=False).encode()
+        for overlay in run.sizes:
+            yield _size_name(overlay), overlay
         if self.options.overlay is not None:
             yield bundles.OVERLAY, self.options.overlay
         yield from charms.items()
 
     def deployed(self, run: Run) -> tuple[Path, tuple[Path, ...]]:
-        """Return the staged bundle and the overlay that names its images."""
+        """Return the staged bundle and the overlays: the size, then the one that names its images."""
         given = self.options.overlay is not None or self.overlay.exists()
-        return self.place / "bundle.yaml", (self.overlay,) if given else ()
+        sizes = tuple(self.place / _size_name(overlay) for overlay in run.sizes)
+        return self.place / "bundle.yaml", (*sizes, *((self.overlay,) if given else ()))
 
     def close(self) -> None:
         """Do nothing: nothing runs beside the steps."""
+
+    # --- another release
+
+    def archive(self, charm: str) -> Path:
+        """Return the staged one: what the last bootstrap has put where Juju can read it."""
+        return self.place / f"{charm}.charm"
+
+    def pack(self, charm: str, report: Reporter) -> None:
+        """See that it is staged.
+
+        Raises:
+            DaybreakError: It is not.
+        """
+        del report
+        if not self.archive(charm).is_file():
+            raise DaybreakError(
+                f"there is no {self.archive(charm)}",
+                remedy="Run `daybreak bootstrap` again: it puts bundle and charms there, and leaves the cloud as"
+                " it is.",
+            )
+
+    def release_images(self, application: str, images: Mapping[str, str]) -> Mapping[str, str]:
+        """Return them by the registry that the application's images come from.
+
+        The overlay pins the images that the staged bundle names; another release is beside them, under its tag.
+        """
+        bundle = bundles.load(self.place / "bundle.yaml")
+        named = next((app.resources for app in bundle.applications if app.name == application), {})
+        pinned = bundles.resources(self.overlay, application) if self.overlay.exists() else {}
+        return {
+            key: _of_release(image, named.get(key, ""), pinned.get(key, ""))
+            for key, image in images.items()
+        }
+
+    def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
+        """Leave it to the cluster, which pulls them."""
+        del report
+        return "there", f"pulled by the cluster: {', '.join(images)}"
 
     def logs(self) -> tuple[logs.Source, ...]:
         """Return the logs of the model's pods."""
@@ -305,6 +346,25 @@ def _found(program: str) -> str | None:
 
 def _controllers(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text or "{}").get("controllers") or {})
+
+
+def _of_release(image: str, named: str, pinned: str) -> str:
+    """Return an image where the cluster finds it.
+
+    Args:
+        image: As the charm names it, with the release as its tag.
+        named: What the bundle has in its place; empty when nothing.
+        pinned: What an overlay has in that one's place; empty when nothing.
+    """
+    tag = image.rpartition(":")[2]
+    if pinned and named.rpartition(":")[2] == tag:
+        return pinned
+    place, slash, name = (pinned or named or image).partition("@")[0].rpartition("/")
+    return f"{place}{slash}{name.partition(':')[0]}:{tag}"
+
+
+def _size_name(overlay: Path) -> str:
+    return f"size-{overlay.stem}.yaml"
 
 
 def _same(path: Path, wanted: bytes | Path) -> bool:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import jubilant
 
 from .. import cloud, logs, preflight, tools
+from ..bundles import IMAGE_PREFIX
 from ..places import MODEL
 from ..preflight import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ..bootstrap import Run, Step
@@ -53,13 +54,13 @@ class Embedded:
         run.juju.cli("add-model", MODEL, include_model=False)
 
     def deployed(self, run: Run) -> tuple[Path, tuple[Path, ...]]:
-        """Return the bundle as it lies in the checkout."""
-        return run.bundle.path, ()
+        """Return the bundle and its overlays as they lie in the checkout."""
+        return run.bundle.path, run.sizes
 
     def findings(self, run: Run) -> Iterator[Finding]:
         """Yield what running and, where images are missing, building them needs of the machine."""
         good = True
-        memory = BASE_MEMORY + UNIT_MEMORY * sum(app.scale for app in run.bundle.applications)
+        memory = BASE_MEMORY + UNIT_MEMORY * run.units
         tunnels = [preflight.tunnels()] if HYPERVISOR in _charms(run) else []
         for finding in (*preflight.machine(self.instance, self.home, memory), *tunnels):
             good = good and finding.level is not Level.ERROR
@@ -125,6 +126,27 @@ class Embedded:
         else:
             tools.start_engine(self.instance, self.home)
         return ("there" if there else "done"), f"instance {self.instance.name}"
+
+    def archive(self, charm: str) -> Path:
+        """Return where the packer puts it."""
+        return self.home.path / "dist" / f"{charm}.charm"
+
+    def pack(self, charm: str, report: Reporter) -> None:
+        """Pack the charm where its sources are."""
+        if self.home.sources:
+            tools.pack_charms(self.home, (charm,), report.line)
+
+    def release_images(self, application: str, images: Mapping[str, str]) -> Mapping[str, str]:
+        """Return them as they are: they are built under the names that charms give them."""
+        del application
+        return images
+
+    def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
+        """Build those of ours that are missing."""
+        wanted = tuple(image for image in images if image.startswith(IMAGE_PREFIX))
+        if wanted and tools.missing_images(self.home, wanted):
+            return "done", f"{tools.build_images(self.home, wanted, report.line)} built"
+        return "there", ", ".join(image.rpartition("/")[2] for image in images)
 
     def logs(self) -> tuple[logs.Source, ...]:
         """Return the files that the engine keeps; it need not run."""

@@ -52,6 +52,7 @@ class ExistingJuju(Cluster):
                 "Make one on the cluster (juju add-k8s NAME; juju bootstrap NAME), or log in to one"
                 " (juju login), and name it: --controller NAME",
             )
+        yield checks.nodes(run.bundle.applications)
         yield checks.disk(self.place, GIB)
         yield self._images(run)
 

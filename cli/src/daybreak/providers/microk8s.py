@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..bootstrap import Run, Step
+    from ..output import Reporter
 
 CHANNEL = "1.34-strict/stable"
 """Juju's snap works with a strictly confined MicroK8s only."""
@@ -77,12 +78,12 @@ class MicroK8s(Cluster):
         """Yield what MicroK8s, Juju and the bundle need of the machine."""
         yield checks.root("daybreak bootstrap --provider microk8s")
         yield checks.processors(PROCESSORS)
-        units = sum(app.scale for app in run.bundle.applications)
-        yield checks.memory(BASE_MEMORY + units * UNIT_MEMORY)
+        yield checks.memory(BASE_MEMORY + run.units * UNIT_MEMORY)
         yield checks.disk(Path("/var/snap"), DISK)
         yield checks.confinement()
         yield checks.modules({app.name: app.modules for app in run.bundle.applications})
         yield checks.devices({app.name: app.devices for app in run.bundle.applications})
+        yield checks.shared_mounts(app.name for app in run.bundle.applications if app.shares_mounts)
         snapd = checks.snapd()
         yield snapd
         if snapd.level is Level.OK:
@@ -216,10 +217,9 @@ class MicroK8s(Cluster):
             return "would", f"{call}, with {', '.join(names)}"
         found = images.layout_of(run.home, self.instance.cache, names, layout, run.report.line)
         wanted = {name: found.digests()[name] for name in names}
-        listed = programs.capture(["microk8s", "ctr", "images", "ls"], timeout=checks.SECONDS)
-        there = dict(line.split()[0:3:2] for line in listed.stdout.splitlines()[1:] if line)
-        missing = [name for name, digest in wanted.items() if there.get(name) != digest]
-        everywhere = nodes.images_everywhere() if listed.ok and not missing else None
+        there = self._stored()
+        missing = [name for name, digest in wanted.items() if (there or {}).get(name) != digest]
+        everywhere = nodes.images_everywhere() if there is not None and not missing else None
         if everywhere is not None:
             # a machine that has joined since has none of them
             missing = [name for name in wanted if name not in everywhere]
@@ -246,6 +246,32 @@ class MicroK8s(Cluster):
         finally:
             SHARED.unlink(missing_ok=True)
         return "done", f"{len(missing)} of {detail}"
+
+    def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
+        """See that MicroK8s' own store has those that no registry is asked for.
+
+        Raises:
+            DaybreakError: One is not there.
+        """
+        if self.overlay.exists():
+            return super().bring_images(images, report)
+        there = self._stored()
+        missing = [image for image in images if there is not None and image not in there]
+        if missing:
+            raise DaybreakError(
+                f"not in MicroK8s' store: {', '.join(missing)}",
+                remedy="Nothing was changed. Bootstrap imports the images of its bundle, and leaves the cloud as"
+                " it is: sudo daybreak bootstrap --from ARCHIVE, with one that has this release"
+                " (daybreak images export)",
+            )
+        return "there", ", ".join(image.rpartition("/")[2] for image in images)
+
+    def _stored(self) -> dict[str, str] | None:
+        """Return digests of the images in MicroK8s' store, by name; None when it does not tell."""
+        listed = programs.capture(["microk8s", "ctr", "images", "ls"], timeout=checks.SECONDS)
+        if not listed.ok:
+            return None
+        return dict(line.split()[0:3:2] for line in listed.stdout.splitlines()[1:] if line)
 
     def _made_controller(self, limit: float) -> Change:
         def look() -> str | None:
