@@ -223,8 +223,9 @@ relations:
 
 @pytest.fixture
 def bundle(home: places.Home) -> Path:
-    path = home.bundles / "identity.yaml"
-    path.write_text(BUNDLE)
+    path = home.bundles / "openstack.yaml"
+    for file in (path, home.bundles / "identity.yaml"):
+        file.write_text(BUNDLE)
     for charm in ("mariadb-k8s", "keystone-k8s"):
         (home.path / "charms" / charm).mkdir(parents=True)
     return path

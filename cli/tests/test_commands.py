@@ -28,7 +28,7 @@ PACK = ("python", "tools/pack", "keystone-k8s", "mariadb-k8s")
 START = ("daybreak-engine", "--instance", "unit-test", "start")
 REMOVE = ("daybreak-engine", "--instance", "unit-test", "remove")
 ADD_MODEL = ("juju", "add-model", "openstack")
-DEPLOY = ("juju", "deploy", "--model", "openstack", "bundles/identity.yaml", "--trust")
+DEPLOY = ("juju", "deploy", "--model", "openstack", "bundles/openstack.yaml", "--trust")
 ACCOUNT = (
     "juju", "run", "--model", "openstack", "--format", "json",
     "keystone/leader", "get-admin-account", "--wait", "60s",
@@ -144,6 +144,20 @@ def test_a_second_bootstrap_deploys_nothing(ready: Programs, capsys):
     assert ADD_MODEL not in ready.calls
     marks = [line.split()[0] for line in out.splitlines() if line[:1].isalpha()]
     assert marks[1:7] == ["done", "there", "there", "there", "there", "there"]
+
+
+def test_a_further_bootstrap_takes_the_bundle_of_the_first(ready: Programs, capsys):
+    """Who has chosen a small one does not get a whole cloud by going on."""
+    deploy = ("juju", "deploy", "--model", "openstack", "bundles/identity.yaml", "--trust")
+    ready.expect(*deploy)
+    ready.expect(*STATUS, stdout=settled())
+
+    assert __main__.main(["bootstrap", "--bundle", "identity"]) == 0
+    assert deploy in ready.calls
+    capsys.readouterr()
+    assert __main__.main(["bootstrap"]) == 0
+
+    assert "daybreak: bundle identity, instance unit-test" in capsys.readouterr().out
 
 
 def test_an_interrupted_bootstrap_goes_on(ready: Programs, capsys):

@@ -265,7 +265,7 @@ def test_an_archive_unpacks_to_what_a_cloud_is_made_of(packed: Path, tmp_path: P
 
     made = archive.unpack(packed, tmp_path / "there", said.append)
 
-    bundle = bundles.load(made / "bundles/identity.yaml")
+    bundle = bundles.load(made / "bundles/openstack.yaml")
     assert all((made / "bundles" / app.charm).is_file() for app in bundle.applications)
     assert bundles.known(places.Home(made, made).overlays) == ("ha",)
     assert set(oci.Layout(made / "images").digests()) == {KEYSTONE, MARIADB}
@@ -386,8 +386,8 @@ def test_export_of_charms_that_are_not_packed(home: places.Home, bundle: Path, l
     "words",
     [
         ("build",),
-        ("export", "x.tar", "--bundle", "identity"),
-        ("push", "registry.example.com", "--bundle", "identity"),
+        ("export", "x.tar", "--bundle", "openstack"),
+        ("push", "registry.example.com", "--bundle", "openstack"),
     ],
     ids=lambda words: words[0],
 )

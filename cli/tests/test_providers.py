@@ -265,7 +265,7 @@ def test_kernel_modules_and_devices_that_a_bundle_names(outside: Outside, bundle
     )
     bundle.write_text(text)
 
-    assert run(*MICROK8S) == 1
+    assert run(*MICROK8S, "--bundle", "openstack") == 1
 
     captured = capsys.readouterr()
     assert "not loaded: no_such_module (for keystone)" in captured.err
@@ -284,7 +284,7 @@ def hypervisor(bundle: Path) -> None:
 def test_a_confined_microk8s_is_no_place_for_shared_mounts(outside: Outside, bundle: Path, capsys):
     hypervisor(bundle)
 
-    assert run(*MICROK8S) == 1
+    assert run(*MICROK8S, "--bundle", "openstack") == 1
 
     err = capsys.readouterr().err
     assert "keystone shares mounts with its machine" in err

@@ -179,6 +179,8 @@ def _deploy(run: Run) -> tuple[str, str]:
         command = f"juju deploy {path}{overlays} --trust; " if run.instance.place else ""
         return "would", command + names
     run.status = _model(run)
+    if not run.dry_run:
+        bundles.choose(run.instance.state, run.bundle, run.home.bundles)
     missing = waiting.missing_parts(run.bundle, run.status) if run.status else run.bundle.names
     if run.status and not missing:
         return "there", f"{len(run.bundle.names)} applications and their relations"

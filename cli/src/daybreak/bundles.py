@@ -14,7 +14,10 @@ from .errors import DaybreakError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DEFAULT_BUNDLE = "identity"
+DEFAULT = "openstack"
+"""Name of the bundle that is a whole cloud."""
+_CHOSEN = "bundle"
+"""File of an instance's state: the bundle that it is made of."""
 IMAGE_PREFIX = "localhost:32000/daybreak/"
 OVERLAY = "images.yaml"
 """Name of the overlay that says which images a cluster pulls."""
@@ -109,6 +112,26 @@ def find(wanted: str, directory: Path, kind: str = "bundle") -> Path:
         remedy=(f"Did you mean {near[0]}? " if near else "")
         + f"Known {kind}s: {names}. One of your own is given by its path: ./mine.yaml",
     )
+
+
+def chosen(state: Path) -> str:
+    """Return the bundle that an instance is made of, by name or path; empty when none was chosen yet."""
+    try:
+        return (state / _CHOSEN).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def choose(state: Path, bundle: Bundle, directory: Path) -> None:
+    """Note which bundle an instance is made of, so that whoever goes on need not say it again.
+
+    Args:
+        state: The instance's.
+        bundle: The bundle.
+        directory: Where bundles are that have names.
+    """
+    name = bundle.path.stem if bundle.path.parent == directory else str(bundle.path)
+    (state / _CHOSEN).write_text(f"{name}\n", encoding="utf-8")
 
 
 def load(path: Path) -> Bundle:

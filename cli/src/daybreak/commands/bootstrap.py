@@ -32,7 +32,8 @@ applications keep their scale.
 """
 EPILOG = """\
 Examples:
-  daybreak bootstrap                          the identity bundle, instance "daybreak"
+  daybreak bootstrap                          a whole cloud, instance "daybreak"
+  daybreak bootstrap --bundle identity        its identity service alone
   daybreak bootstrap --dry-run                what would be done, changing nothing
   daybreak bootstrap --bundle ./mine.yaml     a bundle of your own
   daybreak bootstrap --bundle openstack --size ha   three units where a loss must not be seen
@@ -48,8 +49,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         metavar="NAME|FILE",
-        default="identity",
-        help="a bundle by name, or a file (default: identity)",
+        help="a bundle by name, or a file (default: the one that the instance is made of; for a new"
+        " one, openstack, and identity on microk8s, which can run no servers)",
     )
     parser.add_argument(
         "--size",
@@ -122,7 +123,8 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     archive_home = _unpacked(options, instance, home, reporter)
     provider, instance = _provider(options, instance, home, archive_home)
     home = archive_home or home
-    bundle = bundles.load(bundles.find(options.bundle, home.bundles))
+    name = options.bundle or bundles.chosen(instance.state) or provider.bundle
+    bundle = bundles.load(bundles.find(name, home.bundles))
     sizes = [bundles.find(options.size, home.overlays, "overlay")] if options.size else []
     if options.format == "text":
         print(

@@ -61,7 +61,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--ca-file", metavar="FILE", type=Path, help="authority of the registry")
     push.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
     push.add_argument(
-        "--bundle", metavar="NAME|FILE", default="identity", help="whose images (default: identity)"
+        "--bundle",
+        metavar="NAME|FILE",
+        default="openstack",
+        help="whose images (default: openstack)",
     )
     export.add_argument(
         "--bundle",

@@ -36,6 +36,11 @@ class Provider(Protocol):
         """One of `NAMES`."""
         ...
 
+    @property
+    def bundle(self) -> str:
+        """Name of the bundle that is deployed where none is asked for."""
+        ...
+
     def findings(self, run: Run) -> Iterator[Finding]:
         """Yield what has to be true before anything is made; changes nothing."""
         ...

@@ -48,6 +48,7 @@ class Cluster:
     options: Options
 
     name = ""
+    bundle = bundles.DEFAULT
     group = ""
     kubectl = ("kubectl",)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jubilant
 
-from .. import cloud, logs, preflight, tools
-from ..bundles import IMAGE_PREFIX
+from .. import bundles, cloud, logs, preflight, tools
 from ..places import MODEL
 from ..preflight import Level
 
@@ -40,6 +39,7 @@ class Embedded:
     there: bool = False
 
     name = "embedded"
+    bundle = bundles.DEFAULT
 
     def juju(self) -> jubilant.Juju:
         """Return the engine's `juju`, for the cloud's model."""
@@ -143,7 +143,7 @@ class Embedded:
 
     def bring_images(self, images: tuple[str, ...], report: Reporter) -> tuple[str, str]:
         """Build those of ours that are missing."""
-        wanted = tuple(image for image in images if image.startswith(IMAGE_PREFIX))
+        wanted = tuple(image for image in images if image.startswith(bundles.IMAGE_PREFIX))
         if wanted and tools.missing_images(self.home, wanted):
             return "done", f"{tools.build_images(self.home, wanted, report.line)} built"
         return "there", ", ".join(image.rpartition("/")[2] for image in images)

@@ -47,6 +47,8 @@ class MicroK8s(Cluster):
     metallb: str = ""
 
     name = "microk8s"
+    # Its strict confinement gives no container what hypervisors need (checks.shared_mounts).
+    bundle = "identity"
     group = GROUP
     kubectl = nodes.KUBECTL
 
