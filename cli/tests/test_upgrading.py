@@ -577,3 +577,39 @@ def test_only_images_that_come_in_releases_change(source: str, image: str | None
     described = {"resources": {"r": {"type": "oci-image", "upstream-source": source}}}
 
     assert releases.images(described, "2025.2").get("r") == image
+
+
+def test_nodes_wait_for_their_services(
+    programs: Programs, instance: places.Instance, home, clock, capsys
+):
+    instance.state.mkdir(parents=True)
+    programs.expect("python", "tools/pack", "hypervisor-k8s", stdout="")
+    apps = {
+        name: application(f"{name}-k8s", unit(), name=name)
+        for name in ("nova", "neutron", "hypervisor")
+    }
+    programs.expect(*STATUS, stdout=status_json(**apps))
+    for name, release in (("nova", "2026.1"), ("neutron", "2025.1")):
+        report = json.dumps({"running": release, "target": release, "units": {}, "planned": 1})
+        body = {"id": "2", "status": "completed", "results": {"report": report}}
+        words = ("juju", "run", *MODEL, "--format", "json", f"{name}/0", "upgrade-status")
+        programs.expect(*words, "--wait", "60s", stdout=json.dumps({f"{name}/0": body}))
+
+    assert run("upgrade", "hypervisor", "--to", "2026.1") == 1
+
+    said = capsys.readouterr()
+    assert "hypervisor cannot run 2026.1 while neutron runs 2025.1" in said.err
+    assert "daybreak upgrade neutron --to 2026.1" in said.err
+
+
+def test_a_unit_that_nobody_misses_is_not_doubled(cloud: Programs, capsys):
+    body = json.loads(told("2025.1", running="2025.1"))
+    report = {**json.loads(body["keystone/0"]["results"]["report"]), "missed": False}
+    cloud.expect(*STATUS, stdout=keystone(unit()))
+    cloud.expect(*action(0, "2026.1"), stdout=task({"report": json.dumps(report)}))
+
+    assert run("plan", "upgrade", "keystone", "--to", "2026.1") == 0
+
+    out = capsys.readouterr().out
+    assert "a second unit" not in out
+    assert "major" not in out

@@ -16,6 +16,7 @@ from daybreak_charm import (
     Need,
     Outcome,
     Ready,
+    Step,
     Waiting,
     ini,
     kube,
@@ -142,6 +143,13 @@ class CinderVolumeCharm(NodesCharm):
     """The charm."""
 
     components = (volume.NAME,)
+    roll = Step(
+        "replace",
+        "roll",
+        "replace the service; volumes of servers go on, requests wait",
+        (),
+        "minor",
+    )
 
     description = Description(
         containers=(CONTAINER,),

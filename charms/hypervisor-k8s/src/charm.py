@@ -15,6 +15,7 @@ from daybreak_charm import (
     Description,
     Need,
     Outcome,
+    Step,
     Tls,
     Waiting,
     catalogue,
@@ -190,6 +191,11 @@ class HypervisorCharm(NodesCharm):
     """The charm."""
 
     components = ("neutron-ovn-agent", "nova-compute", "ovn-controller", "libvirt", "openvswitch")
+    roll = Step(
+        "replace",
+        "roll",
+        "replace the agents, one node after the other; servers and their network go on",
+    )
 
     description = Description(
         containers=(CONTAINER,),

@@ -28,8 +28,12 @@ ORDER = (
     "neutron-k8s",
     "nova-k8s",
     "cinder-k8s",
+    "cinder-volume-k8s",
+    "hypervisor-k8s",
 )
 """Charms that have releases, in the order in which their services are upgraded."""
+AFTER = {"cinder-volume-k8s": ("cinder-k8s",), "hypervisor-k8s": ("nova-k8s", "neutron-k8s")}
+"""What runs on nodes, and the services that may not be of an older release."""
 ACTION = "upgrade-status"
 TURN = "upgrade-turn"
 """Action that decides at which of its two releases an upgrade under way ends."""
@@ -65,6 +69,7 @@ class Report:
         planned: Number of units that there shall be.
         refused: Why the release that was asked about cannot be gone to; empty when it can.
         steps: The charm's steps, as it gives them.
+        missed: Whether users miss a unit while it is replaced.
     """
 
     running: str
@@ -74,6 +79,7 @@ class Report:
     planned: int
     refused: str
     steps: tuple[Mapping[str, str], ...]
+    missed: bool = True
 
     @property
     def under_way(self) -> bool:
@@ -163,6 +169,12 @@ def charms_with_releases(status: Status, application: str | None) -> tuple[str, 
     return (application,)
 
 
+def services_before(status: Status, application: str) -> tuple[str, ...]:
+    """Return the applications that may not be of an older release than this one."""
+    charms = AFTER.get(status.apps[application].charm_name, ())
+    return tuple(name for name, app in status.apps.items() if app.charm_name in charms)
+
+
 def there(status: Status, application: str) -> AppStatus:
     """Return an application.
 
@@ -206,6 +218,7 @@ def ask(juju: jubilant.Juju, status: Status, application: str, to: str = "") -> 
         planned=int(found.get("planned", 0)),
         refused=str(found.get("refused", "")),
         steps=tuple(found.get("steps", ())),
+        missed=bool(found.get("missed", True)),
     )
 
 
@@ -287,7 +300,8 @@ def make_plan(
     else:
         way = "back" if to == report.running and report.target != to else "forward"
     scale = report.planned or len(app.units)
-    doubled = scale == 1 and not described.get("storage") and way != "none"
+    lone = scale == 1 and report.missed
+    doubled = lone and not described.get("storage") and way != "none"
     return Plan(
         application=application,
         running=report.running,
@@ -295,7 +309,7 @@ def make_plan(
         way=way,
         scale=scale,
         doubled=doubled,
-        steps=tuple(_steps(report, to, way, lone=scale == 1 and not doubled)),
+        steps=tuple(_steps(report, to, way, lone=lone and not doubled)),
         images=images(described, to),
         archive=str(path),
     )

@@ -89,6 +89,7 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
         status = work.status()
         charm = releases.there(status, name).charm_name
         work.provider.pack(charm, work.report)
+        _control_plane_first(work, status, name, to)
         made, report = _plan(work, status, name, to)
         have = releases.attached(work.juju, name)
         there = made.images.items() <= have.items() if have else report.target == to
@@ -128,6 +129,17 @@ def _upgrade(work: Work, name: str, to: str) -> Plan:
             memory.forget()
             said.append(f"{name} has {count(back)} again")
     return made
+
+
+def _control_plane_first(work: Work, status: Status, name: str, to: str) -> None:
+    """Refuse to let nodes run a later release than the services that they belong to."""
+    for other in releases.services_before(status, name):
+        found = releases.ask(work.juju, status, other)
+        if found.running < to:
+            raise DaybreakError(
+                f"{name} cannot run {to} while {other} runs {found.running}",
+                remedy=f"Nothing was changed. First: daybreak upgrade {other} --to {to}",
+            )
 
 
 def _preflight(work: Work, status: Status, made: Plan, *, resumes: bool) -> None:

@@ -340,6 +340,29 @@ def test_pods_that_cannot_be_replaced(
     assert cluster.deleted == []
 
 
+@pytest.mark.parametrize(
+    ("ready", "served", "wanted", "refused"),
+    [
+        (True, "2026.1", "2025.1", ""),
+        (True, "2026.1", "2026.2", ""),
+        (True, "2026.1", "2028.1", "in one step"),
+        (False, "", "2026.1", ""),
+    ],
+)
+def test_the_release_that_nodes_run(
+    ctx: Ctx, make: Make, cluster: Cluster, ready: bool, served: str, wanted: str, refused: str
+) -> None:
+    out = ctx.run(ctx.on.update_status(), make())
+    cluster.ready = ready
+    ctx.run(ctx.on.action("upgrade-status", params={"release": wanted}), out)
+    report = json.loads((ctx.action_results or {})["report"])
+    assert (report["running"], report["units"]) == ("2026.1", {"hypervisor/0": served})
+    assert refused in report["refused"]
+    assert bool(refused) == bool(report["refused"])
+    assert not report["missed"]
+    assert [step["phase"] for step in report["steps"]] == ["roll"]
+
+
 def test_a_description_says_what_it_was_applied_as() -> None:
     owner = Owner("hv", "m", {"a": "b"}, components.SCRIPTS, components.HOST_PATHS)
     item = objects.programs(owner)

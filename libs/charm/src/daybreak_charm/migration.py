@@ -244,16 +244,7 @@ def report(context: "Context", schema: "Schema", place: str, wanted: str) -> dic
         "waits-for": late,
         "heads": sorted(found),
         "refused": _refused(record, wanted, units) if wanted else "",
-        "steps": [
-            {
-                "name": step.name,
-                "phase": step.phase,
-                "what": step.what,
-                "command": " ".join(step.command),
-                "impact": step.impact,
-            }
-            for step in schema.upgrade
-        ],
+        "steps": [upgrade.as_report(step) for step in schema.upgrade],
     }
 
 

@@ -207,6 +207,17 @@ def _unknown(image: str) -> Refuse:
     )
 
 
+def as_report(step: Step) -> dict[str, str]:
+    """A step as an operator's tool gets it."""
+    return {
+        "name": step.name,
+        "phase": step.phase,
+        "what": step.what,
+        "command": " ".join(step.command),
+        "impact": step.impact,
+    }
+
+
 def waits_for(units: Mapping[str, str], planned: int, target: str) -> list[str]:
     """Units that do not run a release yet, in the order in which a roll reaches them.
 
