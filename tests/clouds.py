@@ -11,6 +11,7 @@ import os
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -214,6 +215,19 @@ def issues_tokens(account: Account) -> bool:
         return bool(token(account))
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Have something done all the while; it ends when the event that it is given is set."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def eventually(look: Callable[[], T], what: str, timeout: float = 60, period: float = 0.2) -> T:

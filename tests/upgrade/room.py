@@ -16,7 +16,7 @@ from typing import Any
 
 import jubilant
 
-from ..clouds import BUNDLE, PROGRAMS, Account, Cloud, embedded, eventually, program, token
+from ..clouds import BUNDLE, PROGRAMS, Account, Cloud, beside, embedded, eventually, program, token
 from ..pods import containers, paths
 
 INSTANCE = "upgrade-test"
@@ -212,10 +212,9 @@ class Seen:
 @contextlib.contextmanager
 def watched(account: Account) -> Iterator[Seen]:
     """Ask for tokens all the while; none may be missing."""
-    over = threading.Event()
     seen = Seen(0, [])
 
-    def ask() -> None:
+    def ask(over: threading.Event) -> None:
         while not over.wait(0.5):
             seen.asked += 1
             try:
@@ -223,13 +222,10 @@ def watched(account: Account) -> Iterator[Seen]:
             except OSError as error:
                 seen.failed.append(f"login {seen.asked}: {error}")
 
-    thread = threading.Thread(target=ask)
-    thread.start()
     try:
-        yield seen
+        with beside(ask):
+            yield seen
     finally:
-        over.set()
-        thread.join()
         _note(seen)
     assert seen.asked
     assert not seen.failed, f"{len(seen.failed)} of {seen.asked} logins failed: {seen.failed[:5]}"

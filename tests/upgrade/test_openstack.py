@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ..clouds import PROGRAMS, ROOT, Cloud, embedded, program
+from ..clouds import PROGRAMS, ROOT, Cloud, beside, embedded, program
 from ..openstack.guest import Guest, first
 from .room import NEW, OLD, RESULTS
 
@@ -88,9 +88,9 @@ def read_all_the_while(cloud: Cloud, directory: Path) -> Iterator[Seen]:
         region_name=account.region,
         cacert=account.environment(directory)["OS_CACERT"],
     )
-    seen, over = Seen(), threading.Event()
+    seen = Seen()
 
-    def ask() -> None:
+    def ask(over: threading.Event) -> None:
         while True:
             for service, path in READS.items():
                 if over.wait(PERIOD):
@@ -107,13 +107,8 @@ def read_all_the_while(cloud: Cloud, directory: Path) -> Iterator[Seen]:
                 if code != 200:
                     seen.failed.append(f"{service} {time.strftime('%H:%M:%S')}: {code}")
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with beside(ask):
         yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def releases(cloud: Cloud, application: str) -> set[str]:
