@@ -59,10 +59,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Found:
-    """What a list of the API says of one: its status, and whether something is still being done with it."""
+    """What a list of the API says of one: its status, whether it is being made or changed, and whether it is to go."""
 
     status: str
     busy: bool = False
+    leaving: bool = False
 
 
 @dataclass(frozen=True)

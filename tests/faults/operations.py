@@ -21,7 +21,7 @@ from keystoneauth1 import exceptions
 from ..clouds import Account
 from .ledger import ACCEPTED, DELETING, FAILED, FINAL, GONE, THERE, UNSURE, Entry, Found, Record
 
-PERIODS = {"volume": 4.0, "server": 16.0, "list": 1.0}
+PERIODS = {"volume": 4.0, "server": 20.0, "list": 1.0}
 """Seconds between two operations: creation and deletion in turn, and lists of both in turn."""
 KEPT = {"volume": 3, "server": 1}
 """So many of those that are there are not deleted: they have to outlive what comes."""
@@ -314,6 +314,7 @@ def listed(cloud: Any, kind: str) -> dict[str, Found]:
             item["status"],
             item["status"] in ("BUILD", "creating", "deleting")
             or bool(item.get("OS-EXT-STS:task_state")),
+            "deleting" in (item["status"], item.get("OS-EXT-STS:task_state")),
         )
         for item in answer.json()[f"{kind}s"]
         if (item.get("name") or "").startswith(PREFIX)
@@ -340,7 +341,6 @@ def clear(cloud: Any) -> bool:
         service = cloud.block_storage if kind == "volume" else cloud.compute
         for number, found in listed(cloud, kind).items():
             left = True
-            # A server that nobody makes can be deleted as well.
-            if found.status != "deleting":
+            if not found.leaving:
                 service.delete(f"/{kind}s/{number}")
     return not left

@@ -151,7 +151,7 @@ class Stage:
         return ledger.unmirrored(rows, UNITS)
 
     def down(self) -> list[str]:
-        """The agents of Nova and Cinder that are not up."""
+        """The agents of Nova and Cinder that are not up, or take nothing: Nova shuts out a node without libvirt."""
         found: list[str] = []
         for service in (self.users.compute, self.users.block_storage):
             answer = service.get("/os-services")
@@ -159,7 +159,7 @@ class Stage:
             found += [
                 f"{one['binary']} {one['host']}"
                 for one in answer.json()["services"]
-                if one["state"] != "up"
+                if (one["state"], one["status"]) != ("up", "enabled")
             ]
         return found
 
@@ -192,14 +192,15 @@ def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
     """Make what servers are made of, and remove it afterwards with all that is left of the load."""
     users = connect(cloud.account(), directory)
     with contextlib.ExitStack() as end:
-        image = users.image.create_image(
-            NAME,
-            filename=str(_guest(cloud, directory)),
-            disk_format="qcow2",
-            container_format="bare",
-            allow_duplicates=True,
-            wait=True,
-        )
+        with _guest(cloud, directory).open("rb") as content:
+            image = users.image.create_image(
+                NAME,
+                data=content,
+                disk_format="qcow2",
+                container_format="bare",
+                allow_duplicates=True,
+                wait=True,
+            )
         end.callback(users.image.delete_image, image.id)
         network = users.network.create_network(name=NAME)
         end.callback(users.network.delete_network, network.id)
@@ -208,6 +209,10 @@ def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
         )
         flavour = users.compute.create_flavor(name=NAME, ram=MEMORY_MB, vcpus=1, disk=1)
         end.callback(users.compute.delete_flavor, flavour.id)
+        # Servers in ERROR count as well until they are deleted.
+        quota = f"/os-quota-sets/{users.current_project_id}"
+        users.compute.put(quota, json={"quota_set": {"instances": 100, "cores": 100}})
+        end.callback(users.compute.delete, quota)
         # The first request of each client asks for its versions.
         for service in (users.compute, users.block_storage, users.placement):
             service.get("/")

@@ -88,9 +88,9 @@ def test_killed_under_load(stage: Stage, fault: Fault):
         load.until(load.now + AFTER)
     proof = _proof(stage, load)
     records = load.records
-    ends = [kill["at"] for kill in kills[1:]] + [float("inf")]
+    ends = [*(kill["at"] for kill in kills), float("inf")][1:]
     for kill, end in zip(kills, ends, strict=True):
-        kill |= effect(records, kill["at"], end)
+        kill.update(effect(records, kill["at"], end))
     result |= {
         "seconds": round(max(one.at for one in records), 1),
         "operations": _counts(records),
