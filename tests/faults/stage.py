@@ -191,7 +191,10 @@ def _there(look: Callable[[], bool]) -> Callable[[], bool]:
 def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
     """Make what servers are made of, and remove it afterwards with all that is left of the load."""
     users = connect(cloud.account(), directory)
+    # What a run that was killed has left.
+    _remove(users)
     with contextlib.ExitStack() as end:
+        end.callback(_remove, users)
         with _guest(cloud, directory).open("rb") as content:
             image = users.image.create_image(
                 NAME,
@@ -201,14 +204,11 @@ def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
                 allow_duplicates=True,
                 wait=True,
             )
-        end.callback(users.image.delete_image, image.id)
         network = users.network.create_network(name=NAME)
-        end.callback(users.network.delete_network, network.id)
         users.network.create_subnet(
             name=NAME, network_id=network.id, ip_version=4, cidr="192.168.231.0/24"
         )
         flavour = users.compute.create_flavor(name=NAME, ram=MEMORY_MB, vcpus=1, disk=1)
-        end.callback(users.compute.delete_flavor, flavour.id)
         # Servers in ERROR count as well until they are deleted.
         quota = f"/os-quota-sets/{users.current_project_id}"
         users.compute.put(quota, json={"quota_set": {"instances": 100, "cores": 100}})
@@ -216,14 +216,23 @@ def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
         # The first request of each client asks for its versions.
         for service in (users.compute, users.block_storage, users.placement):
             service.get("/")
-        stage = Stage(cloud, users, Plan(image.id, flavour.id, network.id))
-        end.callback(cleared, stage)
-        yield stage
+        yield Stage(cloud, users, Plan(image.id, flavour.id, network.id))
 
 
-def cleared(stage: Stage) -> None:
+def cleared(users: Any) -> None:
     """Remove all that a load has left."""
-    eventually(_there(lambda: clear(stage.users)), "all is deleted", 300, 3)
+    eventually(_there(lambda: clear(users)), "all is deleted", 300, 3)
+
+
+def _remove(users: Any) -> None:
+    cleared(users)
+    for image in users.image.images(name=NAME):
+        users.image.delete_image(image.id)
+    for network in users.network.networks(name=NAME):
+        users.network.delete_network(network.id)
+    for flavour in users.compute.flavors():
+        if flavour.name == NAME:
+            users.compute.delete_flavor(flavour.id)
 
 
 def _guest(cloud: Cloud, directory: Path) -> Path:

@@ -71,7 +71,7 @@ FAULTS = (
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_killed_under_load(stage: Stage, fault: Fault):
-    cleared(stage)
+    cleared(stage.users)
     stage.whole()
     result: dict[str, Any] = {
         "name": fault.name,
@@ -104,7 +104,7 @@ def test_killed_under_load(stage: Stage, fault: Fault):
         "failures": [dataclasses.asdict(one) for one in records if one.cause],
     }
     # What is stuck can at least be deleted, and then holds nothing.
-    cleared(stage)
+    cleared(stage.users)
     eventually(lambda: not allocated(stage.users), "nothing is allocated any more", 60, 2)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{fault.name}.json").write_text(json.dumps(result, indent=1) + "\n")
