@@ -85,7 +85,7 @@ class Stage:
 
     def connections(self) -> dict[str, int]:
         """How many connections each unit of the message queue has."""
-        listed = self.shell("rabbitmq/0", f"{CONTROL} list_connections node").split()
+        listed = self.shell("rabbitmq/0", f"{CONTROL} list_connections pid").split()
         units = self.units("rabbitmq")
         return {
             unit: sum(f"@{unit.replace('/', '-')}." in node for node in listed) for unit in units
