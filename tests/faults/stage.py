@@ -104,15 +104,6 @@ class Stage:
         }
         return list(found.values())
 
-    def kill(self, victim: Victim) -> list[Process]:
-        """End all processes of a victim at once with SIGKILL; returns them."""
-        found = self.processes(victim)
-        assert found, f"{victim.unit} runs {victim.program}"
-        for one in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
-        return found
-
     def back(self, victim: Victim, killed: list[Process]) -> bool:
         """Whether the program runs again."""
         return bool(self.processes(victim)) and not any(one.alive for one in killed)
@@ -167,6 +158,13 @@ class Stage:
         """Run a line of shell in the container of a unit's workload."""
         container = unit.partition("/")[0]
         return self.juju.ssh(unit, "sh", "-c", shlex.quote(script), container=container)
+
+
+def kill_all(processes: list[Process]) -> None:
+    """End processes at once with SIGKILL."""
+    for one in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
 
 
 def _runs(process: Process, name: str) -> bool:

@@ -20,12 +20,12 @@ from ..clouds import ROOT, eventually
 from ..resilience.stage import machine
 from .ledger import UNDER_WAY, Proof, effect, judge
 from .operations import PERIODS, Load, allocated, listed
-from .stage import Stage, Victim, cleared, note
+from .stage import Stage, Victim, cleared, kill_all, note
 
 RESULTS = ROOT / ".daybreak/results/faults"
 BEFORE = 40.0
 """Seconds of load before the first kill: there are volumes and servers then."""
-AFTER = 45.0
+AFTER = 30.0
 """Seconds of load after a kill, and after it all is whole again."""
 BACK = 120.0
 SETTLED = 60.0
@@ -128,9 +128,11 @@ def _assess(result: dict[str, Any], proof: Proof) -> None:
 def _killed(stage: Stage, load: Load, victim: Victim) -> dict[str, Any]:
     """Kill while a server is being made, wait until all is whole by itself, and let the users go on for a while."""
     connections = stage.connections() if victim.program == "beam.smp" else {}
+    killed = stage.processes(victim)
+    assert killed, f"{victim.unit} runs {victim.program}"
     load.server_accepted()
     at = load.now
-    killed = stage.kill(victim)
+    kill_all(killed)
     note(killed=victim.unit, program=victim.program, processes=len(killed), at=round(at, 1))
     eventually(lambda: stage.back(victim, killed), f"{victim} runs again", BACK, 0.5)
     back = load.now - at
