@@ -287,8 +287,17 @@ def chosen(instance: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def embedded(instance: str, bundle: Path = BUNDLE, *, bootstrap: bool = True) -> Iterator[Cloud]:
-    """Make an instance of the engine with a cloud in it, and remove it afterwards."""
+def embedded(
+    instance: str, bundle: Path = BUNDLE, *, size: Path | None = None, bootstrap: bool = True
+) -> Iterator[Cloud]:
+    """Make an instance of the engine with a cloud in it, and remove it afterwards.
+
+    Args:
+        instance: Its name.
+        bundle: What is deployed.
+        size: An overlay on the bundle that says how many units.
+        bootstrap: Whether anything is deployed.
+    """
     daybreak = [PROGRAMS / "python", "-m", "daybreak"]
     # What a run that was killed has left.
     remove(instance)
@@ -300,7 +309,8 @@ def embedded(instance: str, bundle: Path = BUNDLE, *, bootstrap: bool = True) ->
             juju.cli("add-model", "openstack", include_model=False)
             juju.model_config({"update-status-hook-interval": "60m"})
             if bootstrap:
-                program(*daybreak, "bootstrap", "--bundle", bundle, instance=instance)
+                sized = ("--size", size) if size else ()
+                program(*daybreak, "bootstrap", "--bundle", bundle, *sized, instance=instance)
             yield Cloud(juju, instance, {"DAYBREAK_INSTANCE": instance})
     finally:
         remove(instance)

@@ -27,6 +27,8 @@ RESULTS = ROOT / ".daybreak/results/database"
 PROGRAM = Path(__file__).with_name("writer.py")
 LONG = 900.0
 RATE, THREADS = 20, 6
+PROXY_SECONDS = 2
+"""In which proxies see that a server does not listen any more."""
 
 pytestmark = [
     pytest.mark.cloud,
@@ -145,11 +147,15 @@ def test_a_refresh_of_all_units(cloud: Cloud):
 
 
 def test_the_writer_is_killed(cloud: Cloud):
-    with written(cloud, "kill-writer"):
+    with written(cloud, "kill-writer") as result:
         before = writer(cloud)
         kill(cloud, before)
+        killed = time.time()
         eventually(lambda: writer(cloud) != before, "another one is the writer", LONG, 1)
         settled(cloud)
+    # What came later waited for the next writer, though the killed one was started again at once.
+    late = [one for one in result["failures"] if one["at"] > killed + PROXY_SECONDS]
+    assert not late, late
 
 
 def test_a_reader_is_killed(cloud: Cloud):

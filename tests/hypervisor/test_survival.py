@@ -201,6 +201,18 @@ def test_the_server_does_not_notice_the_end_of_any_container(node: Node) -> None
     wait(lambda: ticks(node) > quiet + 5)
 
 
+def test_libvirt_remembers_what_qemu_can(node: Node) -> None:
+    """A device that it can open and QEMU cannot lets it ask QEMU in every call."""
+
+    def asked() -> str:
+        virsh(node, "domcapabilities")
+        return node.inside(
+            "libvirtd", "sh", "-c", "stat -c '%n %i %.Z' /var/cache/libvirt/qemu/capabilities/*"
+        )
+
+    assert asked() == asked()
+
+
 def test_another_image_replaces_nothing_by_itself(node: Node) -> None:
     before = {name: node.process(name) for name in OUTLIVE}
     pods = {item["metadata"]["uid"] for item in node.pods()}

@@ -138,11 +138,11 @@ def _fault(scenario: Scenario, result: Result | None) -> tuple[str, ...]:
     )
 
 
-def write(document: Path, measured: str) -> None:
-    """Put the tables between the document's markers."""
-    head, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    document.write_text(f"{head}{BEGIN}\n{measured}{END}{tail}", encoding="utf-8")
+def write(document: Path, measured: str, begin: str = BEGIN, end: str = END) -> None:
+    """Put the tables between markers of the document."""
+    head, _, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, _, tail = rest.partition(end)
+    document.write_text(f"{head}{begin}\n{measured}{end}{tail}", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -135,6 +135,10 @@ key_file = "/run/libvirt/tls/server-key.pem"
 cert_file = "/run/libvirt/tls/server-cert.pem"
 ca_file = "/run/libvirt/tls/ca-cert.pem"
 tls_allowed_dn_list = ["*CN=@NAME@*"]
+# nova-compute has one connection and up to 20 requests on it at the same time, a thread each (eventlet's pool). At the
+# limit, 5 unless told, libvirt reads nothing more, not even that its client lives, and after 30 s ends the connection.
+max_client_requests = 40
+max_workers = 40
 log_filters = "3:remote 3:rpc 2:qemu"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """

@@ -36,7 +36,8 @@ position() {
         echo "$(field uuid) $(field seqno)"
         return
     fi
-    found=$(mariadbd --defaults-file="$config" --wsrep-recover --wsrep-cluster-address=gcomm:// 2>&1 | sed -n 's/.*Recovered position: *//p' | tail -n 1)
+    # Without its port: proxies take who listens for who serves, until the check of the writer has failed twice.
+    found=$(mariadbd --defaults-file="$config" --wsrep-recover --skip-networking --wsrep-cluster-address=gcomm:// 2>&1 | sed -n 's/.*Recovered position: *//p' | tail -n 1)
     case $found in
         '' | 00000000-*) echo "$(field uuid) -1" ;;
         *) echo "${found%:*} ${found##*:}" ;;

@@ -8,9 +8,15 @@ if [ ! -s /run/daybreak/virt-type ]; then
     /opt/daybreak/acceleration.sh > /run/daybreak/virt-type.new
     mv /run/daybreak/virt-type.new /run/daybreak/virt-type
 fi
-# QEMU's group is the one that may open /dev/kvm, whatever its number is on this machine.
 group=$(id -g libvirt-qemu)
-[ "$(cat /run/daybreak/virt-type)" != kvm ] || group=$(stat -c %g /dev/kvm)
+if [ "$(cat /run/daybreak/virt-type)" = kvm ]; then
+    # QEMU's group is the one that may open /dev/kvm, whatever its number is on this machine.
+    group=$(stat -c %g /dev/kvm)
+else
+    # A device that libvirt's first look at QEMU can open and QEMU's user cannot makes it forget what it saw, and look
+    # again in every call: two starts of QEMU each time. It is this container's own node of the device.
+    rm -f /dev/kvm
+fi
 sed "s/@GROUP@/$group/" /etc/daybreak/qemu.conf > /etc/libvirt/qemu.conf
 
 # Certificates under the names that libvirt and QEMU want, readable by both.

@@ -211,6 +211,17 @@ def test_the_certificate_names_every_node(ctx: Ctx, make: Make, cluster: Cluster
     assert 'tls_allowed_dn_list = ["*CN=hypervisor-*"]' in files["libvirtd.conf"]
 
 
+def test_libvirt_hears_that_nova_lives_while_all_its_threads_wait(
+    ctx: Ctx, make: Make, cluster: Cluster
+) -> None:
+    ctx.run(ctx.on.update_status(), make())
+    conf = text(cluster.named("Secret")["hypervisor-libvirt"])["libvirtd.conf"]
+    limits = dict(line.split(" = ") for line in conf.splitlines() if "=" in line)
+    threads = 20
+    assert int(limits["max_client_requests"]) > threads
+    assert int(limits["max_workers"]) > threads
+
+
 def test_consoles_and_devices_are_those_that_nova_names(
     ctx: Ctx, make: Make, cluster: Cluster
 ) -> None:
