@@ -366,6 +366,8 @@ def test_a_size_that_is_no_overlay_is_refused(outside: Outside, ha: Path, capsys
         ("no juju", "there is no juju command", "snap install juju"),
         ("none", "juju knows no controller", "juju bootstrap"),
         ("gone", "prod does not answer: ERROR cannot connect", "juju unregister prod"),
+        ("unknown", "juju does not know elsewhere", "It knows prod; name one: --controller NAME"),
+        ("unregistered", "juju does not know prod", "juju login"),
         ("major", "prod is Juju 2.9.50, the client is 3.6", "--channel=2.9/stable"),
         ("images", "on no registry that the cluster knows", "daybreak images push"),
         ("model", "other applications: wordpress", "--model NAME"),
@@ -386,6 +388,11 @@ def test_what_is_wrong_with_a_cluster_is_said_and_mended_it_goes_on(
             words = ["bootstrap", "--provider", "juju", "--overlay", str(overlay)]
         case "gone":
             prod.gone.add("prod")
+        case "unknown":
+            words = ["bootstrap", "--provider", "juju", "--overlay", str(overlay)]
+            words += ["--controller", "elsewhere"]
+        case "unregistered":
+            prod.controllers.clear()
         case "major":
             prod.controllers["prod"] = "2.9.50"
         case "images":

@@ -291,12 +291,20 @@ class Cluster:
         output = checks.ask(self.call("version")) if self.binary else None
         yield checks.juju_client(self.binary, output)
         if output is not None and output.ok and self.controller:
-            known = checks.ask(self.call("controllers", "--format", "json"))
-            if known.ok and self.controller in _controllers(known.stdout):
+            listed = checks.ask(self.call("controllers", "--format", "json"))
+            known = _controllers(listed.stdout) if listed.ok else ()
+            if self.controller in known:
                 words = ("models", "-c", self.controller, "--format", "json")
                 yield from checks.controller(
                     self.controller, output.stdout, checks.ask(self.call(*words))
                 )
+            else:
+                yield from self.unknown_controller(known)
+
+    def unknown_controller(self, known: tuple[str, ...]) -> Iterator[Finding]:
+        """Yield what it means that the client does not know the controller: here nothing, it is made."""
+        del known
+        yield from ()
 
     # --- destroy
 

@@ -56,6 +56,17 @@ class ExistingJuju(Cluster):
         yield checks.disk(self.place, GIB)
         yield self._images(run)
 
+    def unknown_controller(self, known: tuple[str, ...]) -> Iterator[Finding]:
+        """Yield that it is not there."""
+        yield Finding(
+            "controller",
+            Level.ERROR,
+            f"juju does not know {self.controller}",
+            f"It knows {', '.join(known)}; name one: --controller NAME. Or log in to it: juju login"
+            if known
+            else "Log in to it (juju login), or make one on the cluster: juju add-k8s NAME; juju bootstrap NAME",
+        )
+
     def _images(self, run: Run) -> Finding:
         local = [image for image in run.bundle.images if image.startswith(IMAGE_PREFIX)]
         if not local or self.options.overlay or self.overlay.exists():
