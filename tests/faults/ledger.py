@@ -121,8 +121,9 @@ def _judged(entry: Entry, found: Found | None) -> str:
 def effect(records: Sequence[Record], at: float, until: float) -> dict[str, Any]:
     """Return what a kill did to the operations that were under way or began until the next one; seconds since it.
 
-    `last failure` is the beginning of the last operation that failed; `next success` the end of the first one of its
-    kind that began later and did not fail (the latest of all kinds that had failed; without any, of any kind).
+    `last failure` is the beginning of the last operation that failed, 0 if all had begun before; `next success` the end
+    of the first one of its kind that began later and did not fail (the latest of all kinds that had failed; without
+    any, of any kind).
     """
     mine = [
         one
@@ -145,7 +146,7 @@ def effect(records: Sequence[Record], at: float, until: float) -> dict[str, Any]
         "failed": len(failed),
         "in flight failed": sum(one.at < at for one in failed),
         "causes": dict(Counter(f"{one.kind}: {one.cause}" for one in failed).most_common()),
-        "last failure": round(max((one.at - at for one in failed), default=0.0), 1),
+        "last failure": round(max([0.0, *(one.at - at for one in failed)]), 1),
         "next success": round(max(ends), 1) if ends else None,
         "slowest": {
             kind: round(max(one.seconds for one in mine if one.kind == kind and not one.cause), 1)

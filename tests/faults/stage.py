@@ -207,10 +207,14 @@ def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
             name=NAME, network_id=network.id, ip_version=4, cidr="192.168.231.0/24"
         )
         flavour = users.compute.create_flavor(name=NAME, ram=MEMORY_MB, vcpus=1, disk=1)
-        # Servers in ERROR count as well until they are deleted.
+        # What failed counts as well until it is deleted.
         quota = f"/os-quota-sets/{users.current_project_id}"
-        users.compute.put(quota, json={"quota_set": {"instances": 100, "cores": 100}})
-        end.callback(users.compute.delete, quota)
+        for service, limits in (
+            (users.compute, {"instances": 100, "cores": 100}),
+            (users.block_storage, {"volumes": 100}),
+        ):
+            service.put(quota, json={"quota_set": limits})
+            end.callback(service.delete, quota)
         # The first request of each client asks for its versions.
         for service in (users.compute, users.block_storage, users.placement):
             service.get("/")

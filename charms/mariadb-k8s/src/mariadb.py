@@ -126,6 +126,10 @@ def settings(derived: Sizes, member: galera.Member, cluster: str) -> dict[str, d
             "local_infile": False,
             "default_storage_engine": "InnoDB",
             "innodb_autoinc_lock_mode": 2,
+            # On since 11.6.2: who changes a row that somebody else has changed since the transaction began
+            # gets error 1020, and all of it is rolled back. oslo.db takes that for a deadlock since 17.4 only, and
+            # not below a savepoint, which is gone as well (1305): a server that was being deleted went to ERROR.
+            "innodb_snapshot_isolation": False,
             "innodb_buffer_pool_size": f"{derived.buffer_pool_mib}M",
             "innodb_flush_log_at_trx_commit": 1,
             "max_connections": derived.max_connections,

@@ -74,6 +74,9 @@ def our_options(inputs: Inputs) -> ini.Options:
             "cert": f"{CONF}/tls.crt",
             "key": f"{CONF}/tls.key",
         },
+        # There is one cell: a list without it, which is Nova's default while its database is away, would tell users
+        # that they have no servers.
+        "api": {"list_records_by_skipping_down_cells": False},
         "api_database": options.database(inputs.databases["api-database"], inputs.size, ca),
         "conductor": {"workers": inputs.size.workers},
         "scheduler": {

@@ -56,6 +56,11 @@ def test_connections_must_be_encrypted():
     assert options["ssl_cert"] == options["ssl_key"] == str(mariadb.TLS_BUNDLE)
 
 
+def test_a_row_that_others_changed_is_no_error_as_openstack_expects():
+    options = mariadb.settings(mariadb.sizes(GIB, 0), MEMBER, "m-db")["mariadbd"]
+    assert options["innodb_snapshot_isolation"] is False
+
+
 def test_rendering():
     text = mariadb.render({"mariadbd": {"port": 1, "local_infile": False}, "client": {"a": "b"}})
     assert text == "[mariadbd]\nport = 1\nlocal_infile = 0\n\n[client]\na = b\n"

@@ -96,6 +96,13 @@ def test_options(cloud: NovaCloud, running: testing.State) -> None:
     assert "[api_database]\nconnection = mysql+pymysql://" in conf
 
 
+def test_servers_are_all_listed_or_none(cloud: NovaCloud, running: testing.State) -> None:
+    assert (
+        "list_records_by_skipping_down_cells = false"
+        in cloud.file("/etc/nova/nova.conf").read_text()
+    )
+
+
 def test_the_cells_mapping_follows_the_number_of_the_queues_servers(
     cloud: NovaCloud, running: testing.State
 ) -> None:
