@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from daybreak_engine import errors
 from daybreak_engine.commands import deps
-from daybreak_engine.daemon import backend, charmstore, nodes, removal, server, supervisor
+from daybreak_engine.daemon import backend, charmstore, nodes, server, supervisor
 from daybreak_engine.daemon.cluster import Cluster
 from daybreak_engine.kubernetes import certificates, daemonsets
 from daybreak_engine.kubernetes.server import Server as ApiServer
 from daybreak_engine.model import applications, models, open_store, relations, storage, units
 from daybreak_engine.substrate import images, netns, network
+from daybreak_engine.substrate.files import remove_tree
 from daybreak_engine.substrate.podman import podman_for
 
 if TYPE_CHECKING:
@@ -168,9 +169,7 @@ class Engine:
             models.remove(tx)
         if not keep_storage:
             for volume in volumes:
-                await asyncio.to_thread(
-                    removal.remove_tree, self._cluster.instance.storage / volume
-                )
+                await asyncio.to_thread(remove_tree, self._cluster.instance.storage / volume)
 
 
 async def run(instance: Instance) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from daybreak_engine.daemon import supervisor
 from daybreak_engine.substrate import network, nodes, pods
+from daybreak_engine.substrate.files import remove_tree
 from daybreak_engine.substrate.podman import podman_for, release
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from daybreak_engine.instance import Instance
 
 
@@ -34,9 +33,3 @@ async def remove(instance: Instance) -> None:
         with contextlib.suppress(OSError):
             # Only when this was the last instance.
             directory.parent.rmdir()
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory that may not exist, with what containers made in it."""
-    if directory.exists():
-        shutil.rmtree(directory)

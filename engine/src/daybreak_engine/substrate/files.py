@@ -76,6 +76,7 @@ def short_socket_path(path: Path) -> Generator[str, None, None]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and what is in it; a missing one is fine."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    """Remove a directory and what is in it; a missing one is fine, and so is somebody else who removes it, too."""
+    while path.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
