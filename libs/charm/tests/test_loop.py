@@ -151,6 +151,17 @@ def test_it_runs_when_all_is_there(world: World) -> None:
     assert out.workload_version == "1.0"
 
 
+def test_a_unit_that_joins_is_looked_at_when_it_has_changed(world: World) -> None:
+    """Which Juju says of each unit that has joined: once is enough."""
+    relation = testing.Relation("database")
+    state = world.state(relation)
+    joined = world.context.run(world.context.on.relation_joined(relation, remote_unit=0), state)
+    assert not joined.get_relation(relation.id).local_app_data
+    assert joined.unit_status == state.unit_status
+    changed = world.context.run(world.context.on.relation_changed(relation, remote_unit=0), joined)
+    assert changed.get_relation(relation.id).local_app_data["database"] == "echo"
+
+
 def starting(state: testing.State, container: str = "echo") -> str:
     return str(state.get_container(container).plan.checks["starting"].startup).lower()
 

@@ -93,7 +93,11 @@ class DaybreakCharm(ops.CharmBase):
         self._on_event(event)
 
     def _on_event(self, event: ops.EventBase) -> None:
-        if isinstance(event, ops.PebbleCheckEvent) and event.info.name == containers.STARTING:
+        starting = (
+            isinstance(event, ops.PebbleCheckEvent) and event.info.name == containers.STARTING
+        )
+        # Juju sends relation-changed after each relation-joined, whether anything has changed or not.
+        if starting or isinstance(event, ops.RelationJoinedEvent):
             self._nothing_new = True
             return
         # Juju tells of trust by config-changed alone.
