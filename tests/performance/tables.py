@@ -34,7 +34,8 @@ def tables(results: Results) -> str:
     """Return the measured part of the document."""
     rounds = results.rounds
     script = SUBJECTS[results.bundle].script.relative_to(SUBJECTS[results.bundle].script.parents[1])
-    text = [f"Measured on {results.date}: {results.machine}; {len(rounds)} rounds, medians.", ""]
+    times = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds, medians"
+    text = [f"Measured on {results.date}: {results.machine}; {times}.", ""]
     text += ["### A bootstrap and the bare script, images built", ""]
     text += table(
         ("", "seconds", "of the rounds"),
