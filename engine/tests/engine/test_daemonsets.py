@@ -274,11 +274,14 @@ def test_what_leaves_its_container_outlives_it_but_not_its_node(emptied: Site) -
     emptied.kube.apply(daemonset("lives", ESCAPE + LOOP, nodeSelector={"role": "lives"}))
     (pod,) = emptied.settle("lives")
     assert pod.spec.nodeName == "extra"
-    outside = int((emptied.tree("extra") / "var/lib/tested/outside").read_text())
+    # A pod without a probe is ready before its program has done anything.
+    noted = emptied.tree("extra") / "var/lib/tested/outside"
+    wait(lambda: noted.exists() and noted.read_text().endswith("\n"))
+    outside = int(noted.read_text())
     # The node's processes are those of no other node.
     container = emptied.pid(pod)
-    inside = f"/proc/{container}/root/proc/{outside}/comm"
-    assert Path(inside).read_text() == "sleep\n"
+    inside = Path(f"/proc/{container}/root/proc/{outside}/comm")
+    wait(lambda: inside.read_text() == "sleep\n")
     started = Path(f"/proc/{container}/root/proc/{outside}/stat").read_text().split()[21]
 
     os.kill(container, 9)
