@@ -261,7 +261,8 @@ def test_updates_wait_for_a_hand_or_roll(emptied: Site) -> None:
     assert (status.numberReady, status.updatedNumberScheduled) == (1, 0)
     # A container that is restarted stays as it was.
     os.kill(emptied.pid(emptied.pods("hand")[0]), 9)
-    wait(lambda: emptied.kube.get(DaemonSet, "hand").status.numberReady == 1)
+    wait(lambda: emptied.pods("hand")[0].status.containerStatuses[0].restartCount == 1)
+    emptied.settle("hand")
     assert ": one" in image_of("hand")
     emptied.kube.delete(Pod, emptied.pods("hand")[0].metadata.name)
     emptied.settle("hand")
