@@ -261,8 +261,12 @@ def test_updates_wait_for_a_hand_or_roll(emptied: Site) -> None:
     assert (status.numberReady, status.updatedNumberScheduled) == (1, 0)
     # A container that is restarted stays as it was.
     os.kill(emptied.pid(emptied.pods("hand")[0]), 9)
-    wait(lambda: emptied.pods("hand")[0].status.containerStatuses[0].restartCount == 1)
-    emptied.settle("hand")
+
+    def restarted() -> bool:
+        (container,) = emptied.pods("hand")[0].status.containerStatuses
+        return container.restartCount == 1 and container.ready
+
+    wait(restarted)
     assert ": one" in image_of("hand")
     emptied.kube.delete(Pod, emptied.pods("hand")[0].metadata.name)
     emptied.settle("hand")
