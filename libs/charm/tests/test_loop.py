@@ -400,6 +400,19 @@ def test_a_wait_whose_waiter_is_content_at_once_gets_a_timer(world: World) -> No
         assert plan.checks["wait-retry-a"].startup != ops.pebble.CheckStartup.DISABLED
 
 
+def test_a_waiter_whose_first_try_is_late_gets_a_timer_beside_it(world: World) -> None:
+    # On a busy machine: a try that succeeds after the hook has looked raises no event.
+    state = ready(world)
+    world.effects(answers=False)
+    plan = world.context.run(world.context.on.update_status(), state).get_container("echo").plan
+    active = {
+        name
+        for name, check in plan.checks.items()
+        if name.startswith("wait-") and check.startup != ops.pebble.CheckStartup.DISABLED
+    }
+    assert active == {"wait-online", "wait-retry-a"}
+
+
 def test_a_timer_that_has_gone_off_is_followed_by_another_again_and_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

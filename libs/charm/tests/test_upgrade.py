@@ -1,4 +1,6 @@
 import json
+import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -513,8 +515,8 @@ def test_a_step_that_takes_long_renews_the_lease(
     again = cloud.folder / "run/once/check-echo.again"
     assert float(again.read_text()) == 1_800_000_000 + program.AGAIN
     assert program.AGAIN * 2 < schemas.LEASE_SECONDS
-    command = str(out.get_container("echo").plan.checks["wait-check-echo"].exec)
-    assert f"test $(date +%s) -ge $(cat {program.FOLDER}/check-echo.again)" in command
+    command = str(out.get_container("echo").plan.checks["wait-check-echo-a"].exec)
+    assert f"test $(date +%s) -lt $(cat {program.FOLDER}/check-echo.again)" in command
     # The time has come: one more run holds the lease for its whole time.
     again.write_text("1799999999\n")
     cloud.database.execute("UPDATE daybreak_lease SET expires = 1800000001")
@@ -522,6 +524,33 @@ def test_a_step_that_takes_long_renews_the_lease(
     assert float(again.read_text()) > 1_800_000_000
     expires = cloud.database.query("SELECT expires FROM daybreak_lease")
     assert expires == [(1_800_000_000 + schemas.LEASE_SECONDS,)]
+
+
+def test_a_program_that_ends_before_the_first_look_at_it_is_noticed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pebble tells of a first failure, never of a first success: the look fails when the program is over."""
+    cloud.stands(IDLE, "h1")
+    started: list[str] = []
+    monkeypatch.setattr(Cloud, "_start", lambda _, __, *names: started.extend(names))
+    monkeypatch.setattr(program, "_runs", lambda _, name: name in started)
+    out = cloud.run(cloud.state("2026.1", {1: "2025.1"}))
+    look = out.get_container("echo").plan.checks["wait-check-echo-a"]
+    [*shell, script] = shlex.split(str((look.exec or {}).get("command")))
+    assert shell == ["/bin/sh", "-c"]
+    bin_ = cloud.folder / "bin"
+    bin_.mkdir()
+    script = script.replace("/charm/bin/pebble", str(bin_ / "pebble")).replace(
+        program.FOLDER, str(cloud.folder / "run/once")
+    )
+    (cloud.folder / "run/once/check-echo.again").write_text("99999999999\n")
+    for state, code in (("active", 0), ("inactive", 1), ("error", 1)):
+        (bin_ / "pebble").write_text(f"#!/bin/sh\necho 'check-echo disabled {state} -'\n")
+        (bin_ / "pebble").chmod(0o755)
+        assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == code
+    (cloud.folder / "run/once/check-echo.again").write_text("1\n")
+    (bin_ / "pebble").write_text("#!/bin/sh\necho 'check-echo disabled active -'\n")
+    assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == 1
 
 
 def test_a_contract_that_fails_leaves_the_unit_serving(cloud: Cloud) -> None:

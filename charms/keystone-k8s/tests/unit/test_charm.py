@@ -21,7 +21,7 @@ def test_an_empty_database_is_migrated_once(cloud: Cloud) -> None:
     assert "db_sync" in plan.services["migrate-keystone"].command
     assert "keystone" not in plan.services
     assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
-    assert plan.checks["wait-migrate-keystone"].threshold == 1
+    assert plan.checks["wait-migrate-keystone-a"].threshold == 1
     cloud.migrate()
     cloud.bootstrap()
     with recorded() as writes:

@@ -8,8 +8,8 @@ from typing import Literal
 class Waiter:
     """A Pebble check without a level whose failure and recovery wake the loop.
 
-    Exactly one of `http`, `tcp` and `command` is given. The check runs every second in the workload
-    container, which shares its network with the charm, and has the threshold 1.
+    Exactly one of `http`, `tcp` and `command` is given. The check runs in the workload container, which
+    shares its network with the charm, and has the threshold 1.
 
     Attributes:
         name: Name of the check, unique in the charm.
@@ -18,6 +18,8 @@ class Waiter:
         command: Command that exits with 0 when the wait is over.
         container: Where the check runs; None is the charm's first container.
         period: Time between two tries, as Pebble writes it.
+        fails: Whether the wait is over when the check fails. Its first try then raises the event, so nothing can
+            end between arming and that try without being noticed.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Waiter:
     command: str | None = None
     container: str | None = None
     period: str = "1s"
+    fails: bool = False
 
 
 @dataclass(frozen=True)

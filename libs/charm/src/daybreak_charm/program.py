@@ -27,7 +27,7 @@ IN_HOOK = 20.0
 STEP = 0.2
 LOOK = "5s"
 """Between two looks at a program that takes long. Each starts three programs, and one that is not answered in its
-time on a busy machine would be two events of nothing."""
+time on a busy machine would be an event of nothing."""
 AGAIN = 200.0
 """Seconds after which a program that still runs wakes the loop, which renews what it holds for it."""
 PAUSE = 8.0
@@ -109,8 +109,8 @@ def run(
             context.effects.sleep(STEP)
             waited += STEP
     if ended is None:
-        over = _over(context, container, program.name)
-        return Waiting(doing, Waiter(program.name, command=over, period=LOOK))
+        lasts = _lasts(context, container, program.name)
+        return Waiting(doing, Waiter(program.name, command=lasts, period=LOOK, fails=True))
     logger.info("%s ended with %d", program.name, ended.code)
     return ended
 
@@ -121,8 +121,8 @@ def failure(container: ops.Container, name: str) -> Ended | None:
     return ended if ended and ended.code else None
 
 
-def _over(context: "Context", container: ops.Container, name: str) -> str:
-    """What succeeds when the program has ended, or has run for another while.
+def _lasts(context: "Context", container: ops.Container, name: str) -> str:
+    """What fails when the program has ended, or has run for another while.
 
     Not one word about the result: a program that was killed leaves none.
     """
@@ -135,7 +135,7 @@ def _over(context: "Context", container: ops.Container, name: str) -> str:
     if due <= now:
         container.push(path, f"{now + AGAIN:.0f}\n")
     active = f"/charm/bin/pebble services {name} | grep -qw active"
-    return f"/bin/sh -c '! {active} || test $(date +%s) -ge $(cat {path})'"
+    return f"/bin/sh -c '{active} && test $(date +%s) -lt $(cat {path})'"
 
 
 def _launch(container: ops.Container, program: Program) -> None:

@@ -1,5 +1,6 @@
 """What runs the loop again: the waker of a closed gate as a check of Pebble, and no other check."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,11 @@ RETRY = "retry"
 """Waker of a wait that only time ends; the loop makes a fresh timer of it on each run."""
 SELDOM = "seldom"
 """The same for what somebody's hand ends where no event tells: in a database, say."""
-_PERIODS = {RETRY: "10s", SELDOM: "60s"}
+# They fail when the time is over.
+_TIMERS = {
+    RETRY: Waiter("retry", command="/bin/false", period="10s", fails=True),
+    SELDOM: Waiter("retry", command="/bin/false", period="60s", fails=True),
+}
 
 
 def arm(context: "Context", names: Sequence[str], outcome: Outcome) -> bool:
@@ -30,24 +35,27 @@ def arm(context: "Context", names: Sequence[str], outcome: Outcome) -> bool:
         Whether the waiter's first try succeeded: such a check raises no event, so the loop
         must run again.
     """
-    wakers: dict[str, list[Waiter]] = {name: [] for name in names}
-    waiter = outcome.waker if isinstance(outcome, Waiting | Blocked) else None
     if not names:
         return False
-    main = context.container(names[0])
-    if isinstance(waiter, str) and waiter in _PERIODS:
-        if not main.can_connect():
-            return False
-        waiter = _timer(main, _PERIODS[waiter])
-    if isinstance(waiter, Waiter):
-        wakers[waiter.container or names[0]].append(waiter)
-    for name, waiters in wakers.items():
-        container = context.container(name)
-        if container.can_connect():
-            containers.set_waiters(container, waiters, container.get_plan())
-    if not isinstance(waiter, Waiter) or waiter.period != "1s":
+    waiter = outcome.waker if isinstance(outcome, Waiting | Blocked) else None
+    if isinstance(waiter, str):
+        waiter = _TIMERS.get(waiter)
+    if waiter is None:
+        _set(context, names)
         return False
-    return _first_try(context, context.container(waiter.container or main.name), waiter)
+    container = context.container(waiter.container or names[0])
+    if not container.can_connect():
+        return False
+    if waiter.fails:
+        _set(context, names, _unspent(container, waiter))
+        return False
+    _set(context, names, waiter)
+    succeeded = _first_try(context, container, waiter)
+    if succeeded is None:
+        # Busy: if that try succeeds yet, nothing tells.
+        timer = dataclasses.replace(_TIMERS[RETRY], container=container.name)
+        _set(context, names, waiter, _unspent(container, timer))
+    return bool(succeeded)
 
 
 def arm_timer(context: "Context", names: Sequence[str], outcome: Outcome) -> None:
@@ -59,14 +67,26 @@ def arm_timer(context: "Context", names: Sequence[str], outcome: Outcome) -> Non
         arm(context, names, Waiting(outcome.why, RETRY))
 
 
-def _timer(main: "ops.Container", period: str) -> Waiter:
-    """A check that fails when the time is over; one that has failed is spent, so its name alternates."""
-    info = main.get_checks().get(containers.WAIT + "retry-a")
-    spent = info is not None and containers.is_active(info) and info.failures
-    return Waiter("retry-b" if spent else "retry-a", command="/bin/false", period=period)
+def _set(context: "Context", names: Sequence[str], *waiters: Waiter) -> None:
+    """Make these waiters active in the charm's containers, and no others."""
+    for name in names:
+        container = context.container(name)
+        if container.can_connect():
+            mine = [one for one in waiters if (one.container or names[0]) == name]
+            containers.set_waiters(container, mine, container.get_plan())
 
 
-def _first_try(context: "Context", container: "ops.Container", waiter: Waiter) -> bool:
+def _unspent(container: "ops.Container", waiter: Waiter) -> Waiter:
+    """The waiter under a name that has not failed yet: a check that has raises no second event for it."""
+    name = f"{waiter.name}-a"
+    info = container.get_checks().get(containers.WAIT + name)
+    if info is not None and containers.is_active(info) and info.failures:
+        name = f"{waiter.name}-b"
+    return dataclasses.replace(waiter, name=name)
+
+
+def _first_try(context: "Context", container: "ops.Container", waiter: Waiter) -> bool | None:
+    """Whether it succeeded; None where it has not ended in time."""
     name = containers.WAIT + waiter.name
     for _ in range(25):
         info = container.get_checks(name).get(name)
@@ -75,4 +95,4 @@ def _first_try(context: "Context", container: "ops.Container", waiter: Waiter) -
         if info.successes:
             return True
         context.effects.sleep(0.1)
-    return False
+    return None
