@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import certificates
 import ops
 
+from daybreak_charm import events
 from daybreak_interfaces import certificate_transfer, tls_certificates
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class CertificatesCharm(ops.CharmBase):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self._refused: list[str] = []
+        self._nothing_new = False
         for bound in self.on.events().values():
             if not issubclass(bound.event_type, _NOT_THE_LOOP):
                 framework.observe(bound, self._on_any_event)
@@ -69,7 +71,8 @@ class CertificatesCharm(ops.CharmBase):
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
 
     def _on_any_event(self, event: ops.EventBase) -> None:
-        if self._is_leaving():
+        self._nothing_new = events.is_followed(event, self.unit)
+        if self._nothing_new or self._is_leaving():
             return
         # A new leader may not have been told of all units yet, and their certificates must stay.
         # update-status comes only when nothing else is due, so then the picture is complete.
@@ -149,6 +152,8 @@ class CertificatesCharm(ops.CharmBase):
             self._serve()
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._nothing_new:
+            return
         gate = self._gate(make=False)
         if isinstance(gate, ops.StatusBase):
             event.add_status(gate)

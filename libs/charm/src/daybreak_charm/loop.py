@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, migration, partition, roll, tls, urls, wakers
+from daybreak_charm import containers, events, migration, partition, roll, tls, urls, wakers
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process, Schema
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
@@ -96,8 +96,7 @@ class DaybreakCharm(ops.CharmBase):
         starting = (
             isinstance(event, ops.PebbleCheckEvent) and event.info.name == containers.STARTING
         )
-        # Juju sends relation-changed after each relation-joined, whether anything has changed or not.
-        if starting or isinstance(event, ops.RelationJoinedEvent):
+        if starting or events.is_followed(event, self.unit):
             self._nothing_new = True
             return
         # Juju tells of trust by config-changed alone.
