@@ -125,6 +125,17 @@ async def until_exited(pods: Pods, name: str) -> specs.PodState:
                 return state
 
 
+def test_pods_weigh_as_much_as_a_process_for_each_processor(clean: Site) -> None:
+    asyncio.run(start(clean, "alpha/0"))
+    base, name = Path("/sys/fs/cgroup"), clean.instance.cgroup.lstrip("/")
+    files = [*base.glob(f"*/{name}/cpu.shares"), *base.glob(f"{name}/cpu.weight")]
+    single = {"cpu.shares": 1024, "cpu.weight": 100}
+    assert [int(file.read_text()) for file in files] == [
+        single[file.name] * (os.cpu_count() or 1) for file in files
+    ]
+    assert files, "there is no controller of processors"
+
+
 def test_an_exit_is_reported_at_once_also_after_the_daemon_came_again(clean: Site) -> None:
     async def main() -> None:
         _, state = await start(clean, "alpha/0")

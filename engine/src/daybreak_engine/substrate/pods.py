@@ -72,6 +72,8 @@ __all__ = [
 
 # The clean-up takes 0.2 s on a quiet machine; one that hangs is nobody's concern.
 _CLEANUP_SECONDS = 5.0
+_WEIGHTS = {"cpu.shares": 1024, "cpu.weight": 100}
+"""What a single process weighs, by the file that says it of a group: of the first hierarchy, of the second."""
 
 
 class Pods:
@@ -199,6 +201,7 @@ class Pods:
                     remedy=f"build it, or pull it: podman pull {container.image}",
                 ) from error
             raise
+        share_processors(self.instance)
 
     async def _remove(self, ids: Iterable[str]) -> None:
         wanted = list(ids)
@@ -302,11 +305,30 @@ def container_state(entry: Mapping[str, Any]) -> ContainerState:
     )
 
 
-def remove_cgroups(instance: Instance) -> None:
-    """Remove the empty control groups of the instance, on any layout of the hierarchy."""
+def share_processors(instance: Instance) -> None:
+    """Give all containers together the weight of one process for each processor.
+
+    Else they have the weight of a single process: a busy program beside the pods would get as much as the whole
+    cloud. Kubernetes does the same for its pods (`pkg/kubelet/cm/node_container_manager_linux.go`).
+    """
+    count = os.cpu_count() or 1
+    for group in _cgroups(instance):
+        for name, weight in _WEIGHTS.items():
+            # Not there: another controller's hierarchy, or one without this controller.
+            with contextlib.suppress(OSError), (group / name).open("r+") as file:
+                file.write(str(count * weight))
+
+
+def _cgroups(instance: Instance) -> list[Path]:
+    """Where the control group of the instance may be, on any layout of the hierarchy."""
     base = Path("/sys/fs/cgroup")
     name = instance.cgroup.lstrip("/")
-    for top in (base / name, *base.glob(f"*/{name}")):
+    return [base / name, *base.glob(f"*/{name}")]
+
+
+def remove_cgroups(instance: Instance) -> None:
+    """Remove the empty control groups of the instance."""
+    for top in _cgroups(instance):
         for directory, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
                 Path(directory).rmdir()
