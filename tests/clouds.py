@@ -66,6 +66,37 @@ class Account:
             "OS_REGION_NAME": self.region,
         }
 
+    def connection(self, directory: Path, **options: Any) -> Any:
+        """Return a connection of OpenStack's SDK; nothing is asked yet.
+
+        Args:
+            directory: Where the authority's certificate is written.
+            options: Further options of `openstack.connect`.
+        """
+        # It takes a second to import, and most tests need none.
+        import openstack
+
+        cloud = openstack.connect(
+            load_yaml_config=False,
+            load_envvars=False,
+            auth={
+                "auth_url": self.url,
+                "username": self.username,
+                "password": self.password,
+                "user_domain_name": self.user_domain,
+                "project_name": self.project,
+                "project_domain_name": self.project_domain,
+            },
+            region_name=self.region,
+            interface="public",
+            cacert=self.environment(directory)["OS_CACERT"],
+            app_name="daybreak-tests",
+            **options,
+        )
+        # The gateway is near: no proxy of the environment leads to it.
+        cloud.session.session.trust_env = False
+        return cloud
+
     def context(self) -> ssl.SSLContext:
         """Return a TLS context that trusts only this cloud."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -11,14 +11,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import openstack
 import requests
 from keystoneauth1 import exceptions
 
-from ..clouds import Account
 from .ledger import ACCEPTED, DELETING, FAILED, FINAL, GONE, THERE, UNSURE, Entry, Found, Record
 
 PERIODS = {"volume": 4.0, "server": 20.0, "list": 1.0}
@@ -31,32 +28,6 @@ ASKED = 60.0
 """Seconds after which a user gives up a request."""
 POLL = 1.0
 PREFIX = "faults-"
-
-
-def connect(account: Account, directory: Path) -> Any:
-    """Return a connection of OpenStack's SDK that repeats nothing."""
-    certificate = directory / "ca.crt"
-    certificate.write_text(account.authority)
-    cloud = openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth_type="v3password",
-        auth={
-            "auth_url": account.url,
-            "username": account.username,
-            "password": account.password,
-            "user_domain_name": account.user_domain,
-            "project_name": account.project,
-            "project_domain_name": account.project_domain,
-        },
-        region_name=account.region,
-        interface="public",
-        cacert=str(certificate),
-        api_timeout=ASKED,
-        app_name="daybreak-tests",
-    )
-    cloud.session.session.trust_env = False
-    return cloud
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from openstack.exceptions import SDKException
 from ..clouds import PROGRAMS, Cloud, eventually, program
 from ..pods import Process, children, containers
 from . import ledger
-from .operations import Plan, clear, connect
+from .operations import ASKED, Plan, clear
 
 UNITS = 3
 WHOLE_SECONDS = 420.0
@@ -188,7 +188,7 @@ def _there(look: Callable[[], bool]) -> Callable[[], bool]:
 @contextlib.contextmanager
 def staged(cloud: Cloud, directory: Path) -> Iterator[Stage]:
     """Make what servers are made of, and remove it afterwards with all that is left of the load."""
-    users = connect(cloud.account(), directory)
+    users = cloud.account().connection(directory, api_timeout=ASKED)
     # What a run that was killed has left.
     _remove(users)
     with contextlib.ExitStack() as end:

@@ -113,9 +113,8 @@ def run(made: Cloud, options: argparse.Namespace, directory: Path) -> list[Outco
         instance=made.instance,
     )
     account = made.account()
-    account.environment(directory)
-    certificate = directory / "ca.crt"
-    connection = stage.connect(account, certificate)
+    certificate = Path(account.environment(directory)["OS_CACERT"])
+    connection = account.connection(directory)
     overrides = str(made.juju.config("nova").get("config-overrides", ""))
     with stage.prepared(connection, guest, external(made.instance)) as resources:
         text = settings.render(

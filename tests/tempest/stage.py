@@ -8,36 +8,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-import openstack
-
-from ..clouds import Account, eventually
+from ..clouds import eventually
 from .settings import Resources
 
 NAME = "daybreak-tempest"
 PHYSICAL_NETWORK = "physnet1"
 MEMORY_MB = (128, 192)
 HYPERVISOR_SECONDS = 180
-
-
-def connect(account: Account, certificate: Path) -> Any:
-    """Return a connection of the administrator's; nothing is asked yet."""
-    cloud = openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth={
-            "auth_url": account.url,
-            "username": account.username,
-            "password": account.password,
-            "user_domain_name": account.user_domain,
-            "project_name": account.project,
-            "project_domain_name": account.project_domain,
-        },
-        region_name=account.region,
-        cacert=str(certificate),
-    )
-    # The gateway is near: no proxy of the environment leads to it.
-    cloud.session.session.trust_env = False
-    return cloud
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -73,21 +72,7 @@ class Seen:
 @contextlib.contextmanager
 def read_all_the_while(cloud: Cloud, directory: Path) -> Iterator[Seen]:
     """Read something of one service after the other, without ever trying again."""
-    import openstack
-
-    account = cloud.account()
-    connection: Any = openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth_url=account.url,
-        username=account.username,
-        password=account.password,
-        user_domain_name=account.user_domain,
-        project_name=account.project,
-        project_domain_name=account.project_domain,
-        region_name=account.region,
-        cacert=account.environment(directory)["OS_CACERT"],
-    )
+    connection = cloud.account().connection(directory)
     seen = Seen()
 
     def ask(over: threading.Event) -> None:
