@@ -64,8 +64,9 @@ def _files(app: str, lines: tuple[str, ...], folder: str = "") -> Backend:
             "volume_backend_name": app,
             "nfs_shares_config": f"{FILES}/nfs_shares",
             "nfs_mount_point_base": MOUNTS,
-            # Snapshots need files that refer to others.
-            "nfs_qcow2_volumes": True,
+            # The driver writes a volume that is made of an image as it is, whatever format it is to have, and tells
+            # Nova the other one when a server is moved, resized or rebooted (cinder/api/v3/attachments.py).
+            "nfs_qcow2_volumes": False,
             "nfs_snapshot_support": True,
             # The service is root, and QEMU somebody else. Who may come to the files is a matter of their folder.
             "nas_secure_file_operations": False,

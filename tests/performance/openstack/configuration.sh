@@ -307,7 +307,6 @@ volume_driver = cinder.volume.drivers.nfs.NfsDriver
 volume_backend_name = nfs
 nfs_shares_config = /etc/cinder/nfs_shares
 nfs_mount_point_base = /var/lib/cinder/mnt
-nfs_qcow2_volumes = true
 nfs_snapshot_support = true
 nas_secure_file_operations = false
 nas_secure_file_permissions = false

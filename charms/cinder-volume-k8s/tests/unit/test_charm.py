@@ -145,6 +145,8 @@ def test_its_name_is_the_applications_wherever_it_runs(
     assert "volume_backend_name = cinder-volume\n" in conf
     assert "processname = cinder-volume\n" in conf
     assert "region_name = RegionTwo\n" in conf
+    # What Cinder tells of a volume made of an image is wrong otherwise: see backends.py.
+    assert "nfs_qcow2_volumes = false\n" in conf
 
 
 def test_without_shares_volumes_are_in_a_folder_of_the_node(
