@@ -99,7 +99,7 @@ def publish(context: Context, inputs: Inputs) -> None:
         nova.write_answer(bag, facts, metadata_secret=secret_id or "")
 
 
-_PLACEMENT = Need("placement", lambda c, r: readiness.read_answer(c.remote_app(r)))
+_PLACEMENT = Need("placement", lambda c, r: readiness.read_answer(c.remote_app(r)), late=True)
 _BASE = describe(NOVA)
 
 

@@ -168,10 +168,22 @@ def test_a_console_without_gateway_is_at_the_root(
     assert bag["vnc-proxy-url"].endswith(":6080/vnc_lite.html")
 
 
+def test_its_schema_does_not_wait_for_placement(cloud: NovaCloud) -> None:
+    out = cloud.run(cloud.state(testing.Relation("placement")))
+    assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
+
+
 def test_without_placement_it_waits(cloud: NovaCloud) -> None:
-    state = cloud.state(testing.Relation("placement"))
-    assert cloud.run(state).unit_status == testing.WaitingStatus(
-        "placement: the service is not there yet"
+    out = cloud.running(testing.Relation("placement"))
+    assert out.unit_status == testing.WaitingStatus("placement: the service is not there yet")
+    assert "nova-api" not in out.get_container("nova").plan.services
+
+
+def test_without_a_relation_with_placement_it_says_so(cloud: NovaCloud) -> None:
+    cloud.migrate()
+    out = cloud.run(cloud.state())
+    assert out.unit_status == testing.BlockedStatus(
+        "relation placement is missing: juju integrate nova-k8s:placement <application>"
     )
 
 

@@ -173,6 +173,8 @@ class Need:
         closed: What a closed one means for a running service.
         many: Whether several relations may exist; the value is then a tuple of those that are
             ready.
+        late: Whether it is asked only when the schema is there: for a service that this one uses when it works, and
+            whose answer is not part of its configuration.
     """
 
     endpoint: str
@@ -181,6 +183,7 @@ class Need:
     required: bool = True
     closed: Literal["keep", "stop"] = "keep"
     many: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)

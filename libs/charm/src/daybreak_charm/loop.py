@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -34,6 +34,17 @@ _EXCLUDED = (
 # agent.
 _FAILURES = (pebble.Error, ops.ModelError, OSError, RuntimeError, ValueError, LookupError)
 _ROUNDS = 3
+
+_Gate = tuple[str, Callable[[], Outcome]]
+
+
+def _open(found: list[tuple[str, Outcome]], gates: Iterable[_Gate]) -> bool:
+    """Ask gates in their order up to the first closed one, and note what they answer; whether all are open."""
+    for name, test in gates:
+        found.append((name, test()))
+        if not isinstance(found[-1][1], Ready):
+            return False
+    return True
 
 
 class DaybreakCharm(ops.CharmBase):
@@ -234,14 +245,8 @@ class DaybreakCharm(ops.CharmBase):
         if context.acting:
             self._request()
         found: list[tuple[str, Outcome]] = []
-
-        def closed(name: str, outcome: Outcome) -> bool:
-            found.append((name, outcome))
-            return not isinstance(outcome, Ready)
-
-        for name, test in self._gates():
-            if closed(name, test()):
-                return found
+        if not _open(found, self._gates()):
+            return found
         inputs = what.read(context)
         if isinstance(inputs, Waiting | Blocked):
             found.append(("inputs", inputs))
@@ -261,7 +266,7 @@ class DaybreakCharm(ops.CharmBase):
             found.append(("database", Waiting(why, waiter)))
         return found
 
-    def _gates(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
+    def _gates(self) -> Iterator[_Gate]:
         """The conditions in front of the inputs, in the order of asking."""
         context, what = self.context, self.description
         for name in what.containers:
@@ -269,12 +274,16 @@ class DaybreakCharm(ops.CharmBase):
         yield "peers", self._peers_gate
         for gate in (gate for gate in what.gates if gate.first):
             yield gate.name, partial(gate.test, context)
-        for need in what.needs:
-            yield need.endpoint, partial(self._need_gate, need)
+        yield from self._needs(late=False)
         if what.tls:
             yield what.tls.endpoint, partial(tls.gate, context, what.tls)
         for gate in (gate for gate in what.gates if not gate.first):
             yield gate.name, partial(gate.test, context)
+
+    def _needs(self, *, late: bool) -> Iterator[_Gate]:
+        for need in self.description.needs:
+            if need.late == late:
+                yield need.endpoint, partial(self._need_gate, need)
 
     def _serve(self, inputs: Any, found: list[tuple[str, Outcome]]) -> None:
         context, what = self.context, self.description
@@ -285,9 +294,10 @@ class DaybreakCharm(ops.CharmBase):
         if what.schema:
             schema = what.schema(inputs)
             place = self._place(schema.container)
-            found.append(("schema", migration.migrate(context, schema, place)))
-            if not isinstance(found[-1][1], Ready):
+            if not _open(found, [("schema", partial(migration.migrate, context, schema, place))]):
                 return
+        if not _open(found, self._needs(late=True)):
+            return
         fresh = False
         if context.acting:
             self._may_start = True
@@ -297,15 +307,13 @@ class DaybreakCharm(ops.CharmBase):
                 return
             fresh = turn
         main = self._place(None)
-        steps: tuple[Callable[[], Outcome], ...] = (
-            lambda: run_tasks(context, main, what.tasks(context, inputs)),
-            lambda: self._online(processes, fresh=fresh),
-            lambda: what.after(context, inputs) if what.after else Ready(),
+        service: tuple[_Gate, ...] = (
+            ("service", lambda: run_tasks(context, main, what.tasks(context, inputs))),
+            ("service", lambda: self._online(processes, fresh=fresh)),
+            ("service", lambda: what.after(context, inputs) if what.after else Ready()),
         )
-        for step in steps:
-            found.append(("service", step()))
-            if not isinstance(found[-1][1], Ready):
-                return
+        if not _open(found, service):
+            return
         if context.acting:
             self._settle()
             published = what.publish(context, inputs)
@@ -313,13 +321,11 @@ class DaybreakCharm(ops.CharmBase):
                 found.append(("publish", published))
                 return
             self._describe(inputs)
-        for name, test in self._last_gates(inputs):
-            found.append((name, test()))
-            if not isinstance(found[-1][1], Ready):
-                return
+        if not _open(found, self._last_gates(inputs)):
+            return
         found.append(("ready", Ready(what.hint(inputs) if what.hint else "")))
 
-    def _last_gates(self, inputs: Any) -> Iterator[tuple[str, Callable[[], Outcome]]]:
+    def _last_gates(self, inputs: Any) -> Iterator[_Gate]:
         """The conditions behind a unit that serves: those of the application's change."""
         context, what = self.context, self.description
         yield "partition", partial(partition.go_on, context, self._place(None))
