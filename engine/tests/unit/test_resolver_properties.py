@@ -161,6 +161,9 @@ class History:
             names = [unit.name for unit in units.all_(cloud.store.read())]
             if not any(self.turn(name) for name in names):
                 rest = units.all_(cloud.store.read())
+                if [unit.name for unit in rest] != names:
+                    # One has gone in its turn, which those before it have not heard yet.
+                    continue
                 wakes = [cloud.decide(unit.name) for unit in rest]
                 new = any(unit.pod_generation == 0 for unit in rest)
                 if not new and not any(d.local.error or d.local.workload_errors for d in wakes):
