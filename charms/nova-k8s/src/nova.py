@@ -62,7 +62,6 @@ def wsgi(inputs: Inputs) -> Mapping[str, str]:
 def our_options(inputs: Inputs) -> ini.Options:
     """Options of its own."""
     identity = inputs.identity
-    assert identity is not None  # its gate is open
     ca = f"{CONF}/ca.pem"
     client = options.client(identity, inputs.region, ca)
     secret = inputs.needs[SECRET]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 from ops import testing
@@ -11,6 +12,40 @@ def test_an_empty_database_is_migrated_before_it_serves(cloud: Cloud) -> None:
     plan = out.get_container("placement").plan
     assert "placement-manage db sync" in plan.services["migrate-placement"].command
     assert "placement" not in plan.services
+
+
+def without_identity(state: testing.State) -> testing.State:
+    """Keystone is related, and has not said anything yet."""
+    [old] = state.get_relations("identity-service")
+    new = testing.Relation("identity-service", id=old.id)
+    return dataclasses.replace(state, relations=(set(state.relations) - {old}) | {new})
+
+
+def test_its_schema_does_not_wait_for_keystone(cloud: Cloud) -> None:
+    out = cloud.run(without_identity(cloud.state()))
+    assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
+    assert "migrate-placement" in out.get_container("placement").plan.services
+
+
+def test_it_does_not_serve_without_keystone(cloud: Cloud) -> None:
+    state = without_identity(cloud.state())
+    cloud.migrate()
+    out = cloud.run(state)
+    assert isinstance(out.unit_status, testing.WaitingStatus)
+    assert "identity-service" in out.unit_status.message
+    assert "placement" not in out.get_container("placement").plan.services
+
+
+def test_one_that_serves_keeps_its_configuration_without_keystone(
+    cloud: Cloud, running: testing.State
+) -> None:
+    before = cloud.file("/etc/placement/placement.conf").read_text()
+    assert "[keystone_authtoken]" in before
+    out = cloud.run(without_identity(running))
+    assert isinstance(out.unit_status, testing.WaitingStatus)
+    assert cloud.file("/etc/placement/placement.conf").read_text() == before
+    services = out.get_container("placement").plan.services
+    assert services["placement"].startup == "enabled"
 
 
 def test_it_serves_over_tls_and_is_drained(cloud: Cloud, running: testing.State) -> None:

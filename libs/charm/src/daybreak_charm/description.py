@@ -173,8 +173,8 @@ class Need:
         closed: What a closed one means for a running service.
         many: Whether several relations may exist; the value is then a tuple of those that are
             ready.
-        late: Whether it is asked only when the schema is there: for a service that this one uses when it works, and
-            whose answer is not part of its configuration.
+        late: Whether the schema of a unit that has not served yet is made before it is ready, with None for its
+            value: for what only a service that runs needs.
     """
 
     endpoint: str

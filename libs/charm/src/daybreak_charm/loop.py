@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, events, migration, partition, roll, tls, urls, wakers
+from daybreak_charm import containers, events, migration, partition, roll, start, tls, urls, wakers
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process, Schema
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
 from daybreak_charm.outcome import Blocked, Outcome, Ready, Waiter, Waiting
-from daybreak_charm.start import run_tasks, wait_online
 from daybreak_charm.wakers import RETRY
 from daybreak_interfaces import NotReady
 
@@ -65,6 +64,7 @@ class DaybreakCharm(ops.CharmBase):
         self._settings = self._new_pod = self._may_start = False
         self._nothing_new = False
         self._held = set[str]()
+        self._late: list[_Gate] = []
         self._outcomes: list[tuple[str, Outcome]] | None = None
         for bound in self.on.events().values():
             kind = bound.event_type
@@ -268,22 +268,19 @@ class DaybreakCharm(ops.CharmBase):
 
     def _gates(self) -> Iterator[_Gate]:
         """The conditions in front of the inputs, in the order of asking."""
+        self._late = []
         context, what = self.context, self.description
         for name in what.containers:
             yield f"container {name}", partial(self._container_gate, name)
         yield "peers", self._peers_gate
         for gate in (gate for gate in what.gates if gate.first):
             yield gate.name, partial(gate.test, context)
-        yield from self._needs(late=False)
+        for need in what.needs:
+            yield need.endpoint, partial(self._need_gate, need)
         if what.tls:
             yield what.tls.endpoint, partial(tls.gate, context, what.tls)
         for gate in (gate for gate in what.gates if not gate.first):
             yield gate.name, partial(gate.test, context)
-
-    def _needs(self, *, late: bool) -> Iterator[_Gate]:
-        for need in self.description.needs:
-            if need.late == late:
-                yield need.endpoint, partial(self._need_gate, need)
 
     def _serve(self, inputs: Any, found: list[tuple[str, Outcome]]) -> None:
         context, what = self.context, self.description
@@ -296,7 +293,7 @@ class DaybreakCharm(ops.CharmBase):
             place = self._place(schema.container)
             if not _open(found, [("schema", partial(migration.migrate, context, schema, place))]):
                 return
-        if not _open(found, self._needs(late=True)):
+        if not _open(found, self._late):
             return
         fresh = False
         if context.acting:
@@ -308,7 +305,7 @@ class DaybreakCharm(ops.CharmBase):
             fresh = turn
         main = self._place(None)
         service: tuple[_Gate, ...] = (
-            ("service", lambda: run_tasks(context, main, what.tasks(context, inputs))),
+            ("service", lambda: start.run_tasks(context, main, what.tasks(context, inputs))),
             ("service", lambda: self._online(processes, fresh=fresh)),
             ("service", lambda: what.after(context, inputs) if what.after else Ready()),
         )
@@ -342,7 +339,7 @@ class DaybreakCharm(ops.CharmBase):
         found: Outcome = Ready()
         for name in self.description.containers:
             mine = [process for process in processes if self._place(process.container) == name]
-            outcome = wait_online(self.context, name, mine, fresh=fresh)
+            outcome = start.wait_online(self.context, name, mine, fresh=fresh)
             if not isinstance(outcome, Ready):
                 found, fresh = (outcome if isinstance(found, Ready) else found), False
             elif name in self._held:
@@ -381,6 +378,15 @@ class DaybreakCharm(ops.CharmBase):
         return Ready()
 
     def _need_gate(self, need: Need) -> Outcome:
+        outcome = self._ask(need)
+        ahead = need.late and self.description.schema and not isinstance(outcome, Ready)
+        if not ahead or start.is_planned(self.context, self.description.containers):
+            return outcome
+        # What follows is asked first, so that the schema is there when this one is.
+        self._late.append((need.endpoint, lambda: outcome))
+        return Ready()
+
+    def _ask(self, need: Need) -> Outcome:
         context = self.context
         relations = context.relations(need.endpoint)
         values = [need.read(context, relation) for relation in relations]
@@ -393,7 +399,7 @@ class DaybreakCharm(ops.CharmBase):
         if ready or not need.required:
             return Ready()
         if need.closed == "stop" and context.acting:
-            self._stop_all()
+            start.stop(context, self.description.containers)
         if not relations:
             return Blocked(
                 f"relation {need.endpoint} is missing",
@@ -417,71 +423,13 @@ class DaybreakCharm(ops.CharmBase):
         """
         fresh = False
         for name in self.description.containers:
-            outcome = self._start_one(name, items, processes)
+            files = [i for i in items if isinstance(i, File) and self._place(i.container) == name]
+            mine = [process for process in processes if self._place(process.container) == name]
+            outcome = start.bring(self.context, name, files, mine)
             if isinstance(outcome, Waiting):
                 return outcome
             fresh |= outcome
         return fresh
-
-    def _start_one(
-        self, name: str, items: Sequence[File | Folder], processes: Sequence[Process]
-    ) -> bool | Waiting:
-        container = self.context.container(name)
-        files = [i for i in items if isinstance(i, File) and self._place(i.container) == name]
-        mine = {p.name: p for p in processes if self._place(p.container) == name}
-        services = {key: containers.service_dict(p, files) for key, p in mine.items()}
-        checks = containers.checks(mine.values())
-        plan = container.get_plan()
-        active = containers.running(container)
-        stale = containers.stale(plan, services)
-        gone = containers.gone(plan, services)
-        if any(active.get(key) for key in stale):
-            if not roll.holds(self.context):
-                roll.ask(self.context)
-                return Waiting("waits for its turn to restart", "peers-relation-changed")
-            roll.begin(self.context)
-        idle = {key for key in services if not active.get(key)}
-        if stale or idle:
-            containers.write_drain(container, mine.values(), self.effects)
-        wrong = {
-            k: v for k, v in checks.items() if not containers.same_check(plan.checks.get(k), v)
-        }
-        containers.mark_alone(container, mine.values(), alone=self.context.planned <= 1)
-        if stale or gone or wrong:
-            disabled: dict[str, Any] = {
-                key: {"override": "merge", "startup": "disabled"} for key in gone
-            }
-            layer: Any = {"services": {**services, **disabled}, "checks": checks}
-            container.add_layer(containers.LAYER, layer, combine=True)
-        if stopping := [key for key in gone if active.get(key)]:
-            container.stop(*stopping)
-        if stale or idle:
-            # Without waiting: Pebble takes a second to believe a start, and the gates ask the
-            # service itself.
-            container.pebble.replan_services(timeout=0)
-        leaving = [key for key in stale if active.get(key) and mine[key].drain]
-        containers.await_stopping(container, leaving, self.effects)
-        for key, process in mine.items():
-            what = containers.reload_digest(process, files)
-            if not what or containers.loaded(container, process) == what:
-                continue
-            if key in stale or key in idle or containers.reload(container, process):
-                containers.mark_loaded(container, process, what)
-        # One that has to leave traffic first takes longer than a hook should.
-        return bool(stale or idle) and not leaving
-
-    def _stop_all(self) -> None:
-        for name in self.description.containers:
-            container = self.context.container(name)
-            services = container.get_plan().services
-            active = containers.running(container)
-            ours = [
-                key
-                for key, value in services.items()
-                if containers.DIGEST in value.environment and active.get(key)
-            ]
-            if ours:
-                container.stop(*ours)
 
     def _describe(self, inputs: Any) -> None:
         if ports := tuple(self.description.ports(inputs)):

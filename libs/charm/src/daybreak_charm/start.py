@@ -1,12 +1,13 @@
-"""Between the start of the processes and the first request: tasks, and the wait for `online`."""
+"""From the plan to the first request: processes, tasks, and the wait for `online`."""
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ops import pebble
 
-from daybreak_charm.description import Check, Process, Task
+from daybreak_charm import containers, roll
+from daybreak_charm.description import Check, File, Process, Task
 from daybreak_charm.outcome import Outcome, Ready, Waiter, Waiting
 
 if TYPE_CHECKING:
@@ -19,6 +20,86 @@ logger = logging.getLogger(__name__)
 IN_HOOK = 5.0
 """Seconds that the hook itself waits for a process that it has just started."""
 STEP = 0.1
+
+
+def is_planned(context: "Context", names: Sequence[str]) -> bool:
+    """Whether a container has one of the charm's services in its plan already."""
+    return any(
+        containers.DIGEST in service.environment
+        for name in names
+        for service in context.container(name).get_plan().services.values()
+    )
+
+
+def stop(context: "Context", names: Sequence[str]) -> None:
+    """Stop the charm's services in all these containers."""
+    for name in names:
+        container = context.container(name)
+        services = container.get_plan().services
+        active = containers.running(container)
+        ours = [
+            key
+            for key, value in services.items()
+            if containers.DIGEST in value.environment and active.get(key)
+        ]
+        if ours:
+            container.stop(*ours)
+
+
+def bring(
+    context: "Context", name: str, files: Sequence[File], processes: Sequence[Process]
+) -> bool | Waiting:
+    """Bring the processes of a container to the plan.
+
+    Args:
+        context: This dispatch.
+        name: The container.
+        files: Its files.
+        processes: What should run in it.
+
+    Returns:
+        Whether one starts now whose answer is worth waiting for; or that another unit's turn is first.
+    """
+    container = context.container(name)
+    mine = {process.name: process for process in processes}
+    services = {key: containers.service_dict(p, files) for key, p in mine.items()}
+    checks = containers.checks(mine.values())
+    plan = container.get_plan()
+    active = containers.running(container)
+    stale = containers.stale(plan, services)
+    gone = containers.gone(plan, services)
+    if any(active.get(key) for key in stale):
+        if not roll.holds(context):
+            roll.ask(context)
+            return Waiting("waits for its turn to restart", "peers-relation-changed")
+        roll.begin(context)
+    idle = {key for key in services if not active.get(key)}
+    if stale or idle:
+        containers.write_drain(container, mine.values(), context.effects)
+    wrong = {k for k, v in checks.items() if not containers.same_check(plan.checks.get(k), v)}
+    containers.mark_alone(container, mine.values(), alone=context.planned <= 1)
+    if stale or gone or wrong:
+        disabled: dict[str, Any] = {
+            key: {"override": "merge", "startup": "disabled"} for key in gone
+        }
+        layer: Any = {"services": {**services, **disabled}, "checks": checks}
+        container.add_layer(containers.LAYER, layer, combine=True)
+    if stopping := [key for key in gone if active.get(key)]:
+        container.stop(*stopping)
+    if stale or idle:
+        # Without waiting: Pebble takes a second to believe a start, and the gates ask the
+        # service itself.
+        container.pebble.replan_services(timeout=0)
+    leaving = [key for key in stale if active.get(key) and mine[key].drain]
+    containers.await_stopping(container, leaving, context.effects)
+    for key, process in mine.items():
+        what = containers.reload_digest(process, files)
+        if not what or containers.loaded(container, process) == what:
+            continue
+        if key in stale or key in idle or containers.reload(container, process):
+            containers.mark_loaded(container, process, what)
+    # One that has to leave traffic first takes longer than a hook should.
+    return bool(stale or idle) and not leaving
 
 
 def run_tasks(context: "Context", main: str, tasks: Sequence[Task]) -> Outcome:

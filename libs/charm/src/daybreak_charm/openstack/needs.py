@@ -222,7 +222,7 @@ def identity(
     def read(context: Context, relation: ops.Relation) -> keystone.Answer | NotReady:
         return keystone.read_answer(context.remote_app(relation), context.secret)
 
-    return Need(IDENTITY, read, request)
+    return Need(IDENTITY, read, request, late=True)
 
 
 def credentials() -> Need:

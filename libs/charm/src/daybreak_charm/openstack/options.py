@@ -57,12 +57,12 @@ def endpoint(region: str, ca: str) -> Section:
     return {"region_name": region, "valid_interfaces": ["internal"], "cafile": ca}
 
 
-def client(identity: keystone.Answer, region: str, ca: str) -> Section:
+def client(identity: keystone.Answer | None, region: str, ca: str) -> Section:
     """Options of keystoneauth for a service that asks others, as itself."""
     return {**login(identity, ca), **endpoint(region, ca)}
 
 
-def service_user(identity: keystone.Answer, ca: str) -> Section:
+def service_user(identity: keystone.Answer | None, ca: str) -> Section:
     """Options for tokens that go along with a user's, so that long work outlives that one."""
     return {**login(identity, ca), "send_service_user_token": True}
 
@@ -80,8 +80,10 @@ def token_check(identity: keystone.Answer, region: str, cache: tuple[str, ...], 
     }
 
 
-def login(identity: keystone.Answer, ca: str) -> Section:
-    """Options of keystoneauth for logging in as the service."""
+def login(identity: keystone.Answer | None, ca: str) -> Section:
+    """Options of keystoneauth for logging in as the service; none before there is a user."""
+    if identity is None:
+        return {}
     return {
         "auth_type": "password",
         "auth_url": identity.auth_url,

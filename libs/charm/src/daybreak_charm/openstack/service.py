@@ -55,7 +55,7 @@ class Inputs:
         any_address: Address that means all of this unit's.
         fqdn: Stable name of this unit.
         databases: Databases by endpoint.
-        identity: Service user; None for a service without.
+        identity: Service user; None for a service without, and until there is one.
         messaging: User of the message queue; None for a service without.
         cache_servers: `host:port` of memcached servers, may be empty.
         debug: Whether DEBUG is logged.
