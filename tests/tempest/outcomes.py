@@ -14,6 +14,8 @@ _LINE = re.compile(
     r"\{\d+\} (?P<name>.+?)(?: \[(?P<seconds>[\d.]+)s\])? \.\.\. (?P<what>ok|FAILED|SKIPPED.*)"
 )
 _WORDS = {"ok": "passed", "FAILED": "failed"}
+_UNSTABLE = "Marked as unstable and skipped because of bug"
+"""What tempest says of a test that failed, where a bug of OpenStack is known to make it fail at times."""
 _PARTS = ("identity", "image", "network", "compute", "volume", "scenario")
 
 
@@ -25,7 +27,7 @@ class Outcome:
         name: Its name in tempest.
         outcome: `passed`, `failed` or `skipped`.
         seconds: How long it took, without what its class prepares.
-        reason: Why it was skipped.
+        reason: Why it was skipped, or failed if that was expected.
     """
 
     name: str
@@ -47,7 +49,8 @@ def read(line: str) -> Outcome | None:
     word = found["what"]
     reason = word.partition(":")[2].strip() if word.startswith("SKIPPED") else ""
     seconds = float(found["seconds"] or 0)
-    return Outcome(found["name"], _WORDS.get(word, "skipped"), seconds, reason)
+    outcome = "failed" if reason.startswith(_UNSTABLE) else _WORDS.get(word, "skipped")
+    return Outcome(found["name"], outcome, seconds, reason)
 
 
 def summary(outcomes: Iterable[Outcome], seconds: float) -> str:

@@ -21,6 +21,13 @@ NAME = "tempest.api.image.v2.test_images.Basic.test_delete_image"
         (f"{{1}} {NAME} [12.000001s] ... FAILED\n", Outcome(NAME, "failed", 12.000001)),
         (f"{{0}} {NAME} ... SKIPPED: none: here\n", Outcome(NAME, "skipped", 0, "none: here")),
         (
+            f"{{0}} {NAME} ... SKIPPED: Marked as unstable and skipped because of bug: b/1, failure was: it\n",
+            Outcome(
+                *(NAME, "failed", 0),
+                "Marked as unstable and skipped because of bug: b/1, failure was: it",
+            ),
+        ),
+        (
             "{0} setUpClass (tempest.api.volume.test_volumes_get.Get) [3.100000s] ... FAILED\n",
             Outcome("setUpClass (tempest.api.volume.test_volumes_get.Get)", "failed", 3.1),
         ),
