@@ -31,6 +31,7 @@ def catalogue(store: Store, image: Image) -> str:
             image.tag,
             f"--policies={image.policies}",
             *(f"--privsep={module}" for module in image.privsep),
+            *(f"--unlisted={where}" for where in image.unlisted),
             *image.namespaces,
         ]
     )

@@ -33,6 +33,8 @@ class Image:
         namespaces: oslo.config namespaces; empty for what is not OpenStack.
         policies: oslo.policy namespace.
         privsep: Modules with privsep contexts.
+        unlisted: Options that are in no namespace: a section, and the module and name of their list, as
+            ``SECTION=MODULE:NAME``.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Image:
     namespaces: tuple[str, ...] = ()
     policies: str = ""
     privsep: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -112,6 +115,7 @@ def _image(root: Path, name: str, tag: str, table: dict[str, Any]) -> Image:
         namespaces=tuple(table.get("namespaces", ())),
         policies=table.get("policies", ""),
         privsep=tuple(table.get("privsep", ())),
+        unlisted=tuple(table.get("unlisted", ())),
     )
 
 
