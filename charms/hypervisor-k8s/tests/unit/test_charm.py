@@ -137,6 +137,17 @@ def text(item: Any) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in item["data"].items()}
 
 
+@pytest.mark.parametrize("release", ["2025.1", "2026.1"])
+def test_both_releases_know_what_it_sets(ctx: Ctx, make: Make, release: str) -> None:
+    state = make()
+    [container] = state.containers
+    layout = Path(container.mounts["layout"].source)
+    layout.write_text(layout.read_text().replace("2026.1", release))
+    out = ctx.run(ctx.on.update_status(), state)
+    assert out.unit_status == testing.ActiveStatus()
+    assert release in layout.read_text()
+
+
 def test_the_nodes_run_it_and_a_second_run_applies_nothing(
     ctx: Ctx, make: Make, cluster: Cluster
 ) -> None:
