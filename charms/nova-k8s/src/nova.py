@@ -81,7 +81,7 @@ def our_options(inputs: Inputs) -> ini.Options:
         "scheduler": {
             "workers": inputs.size.workers,
             # A new hypervisor gets its place in the cell within this time, seconds.
-            "discover_hosts_in_cells_interval": 30,
+            "discover_hosts_in_cells_interval": 10,
         },
         # While units of two releases run together, everybody speaks what the older one understands.
         "upgrade_levels": {"compute": "auto"},
