@@ -22,7 +22,6 @@ DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}"
 """Where cells' databases are, as a template that Nova fills from its main database's URL: a mapping
 that is stored so never holds a password, and no rotation touches it (upstream: admin/cells.rst)."""
 _MANAGE = ("nova-manage", "--config-file", f"{CONF}/nova.conf")
-_THREADS = {"OS_NOVA_DISABLE_EVENTLET_PATCHING": "true"}
 
 
 def transport(hosts: int) -> str:
@@ -57,6 +56,16 @@ def wsgi(inputs: Inputs) -> Mapping[str, str]:
     return {
         "OS_NOVA_CONFIG_FILES": f"{inputs.layout.etc}/api-paste.ini;{CONF}/nova.conf",
     }
+
+
+def threads(inputs: Inputs) -> Mapping[str, str]:
+    """What has conductors and schedulers work with threads of the system, where the release can.
+
+    2025.1's can only without: its messages would be read by a thread, and answered by nobody.
+    """
+    return (
+        {} if inputs.layout.release == "2025.1" else {"OS_NOVA_DISABLE_EVENTLET_PATCHING": "true"}
+    )
 
 
 def our_options(inputs: Inputs) -> ini.Options:
@@ -170,8 +179,8 @@ NOVA = Service(
         steps.online(*_MANAGE, "db", "online_data_migrations"),
     ),
     workers=(
-        Worker("nova-conductor", CONTAINER, environment=_THREADS),
-        Worker("nova-scheduler", CONTAINER, environment=_THREADS),
+        Worker("nova-conductor", CONTAINER, environment=threads),
+        Worker("nova-scheduler", CONTAINER, environment=threads),
         Worker(
             "nova-novncproxy",
             CONTAINER,

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import charm
@@ -24,12 +25,29 @@ class NovaCloud(Cloud):
         )
 
 
+Make = Callable[[str], NovaCloud]
+
+
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NovaCloud:
-    root = Path(__file__).parents[2]
-    made = NovaCloud(charm.NovaCharm, root, tmp_path, nova.NOVA, HEADS, mounts=("/var/lib",))
-    monkeypatch.setattr(charm.NovaCharm, "effects", quiet_effects(database=made.database))
-    return made
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Surroundings of Nova in a release."""
+
+    def new(release: str) -> NovaCloud:
+        root = Path(__file__).parents[2]
+        made = NovaCloud(
+            *(charm.NovaCharm, root, tmp_path, nova.NOVA, HEADS),
+            mounts=("/var/lib",),
+            release=release,
+        )
+        monkeypatch.setattr(charm.NovaCharm, "effects", quiet_effects(database=made.database))
+        return made
+
+    return new
+
+
+@pytest.fixture
+def cloud(make: Make) -> NovaCloud:
+    return make("2026.1")
 
 
 @pytest.fixture

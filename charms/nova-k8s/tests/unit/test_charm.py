@@ -3,7 +3,7 @@ import json
 
 import nova
 import pytest
-from conftest import NovaCloud
+from conftest import Make, NovaCloud
 from ops import testing
 
 from daybreak_charm.openstack.testing import seen_secrets
@@ -201,3 +201,13 @@ def test_a_misspelt_option_is_refused(
 ) -> None:
     out = cloud.run(dataclasses.replace(running, config={"config-overrides": option}))
     assert "did you mean" in out.unit_status.message
+
+
+@pytest.mark.parametrize(("release", "threads"), [("2025.1", False), ("2026.1", True)])
+def test_conductors_use_threads_where_their_release_can(
+    make: Make, placement: testing.Relation, release: str, threads: bool
+) -> None:
+    plan = make(release).running(placement).get_container("nova").plan
+    for name in ("nova-conductor", "nova-scheduler"):
+        variables = plan.services[name].environment
+        assert ("OS_NOVA_DISABLE_EVENTLET_PATCHING" in variables) == threads

@@ -124,7 +124,7 @@ class Worker:
         program: Its program; None is the one of its name.
         arguments: Further words behind the configuration file.
         checks: Checks instead of the one for its connection to the message queue.
-        environment: Its variables.
+        environment: Makes its variables.
         ports: Makes the ports of which it must have a connection to one; None is the message queue's.
         kill_delay: Time between SIGTERM and SIGKILL.
     """
@@ -134,7 +134,7 @@ class Worker:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     checks: tuple[Check, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Callable[[Inputs], Mapping[str, str]] = lambda _: {}
     ports: Callable[[Inputs], tuple[int, ...]] | None = None
     kill_delay: str = "20s"
 
@@ -416,7 +416,7 @@ def _worker(service: Service, inputs: Inputs, worker: Worker) -> Process:
         user=user,
         group=user,
         checks=checks,
-        environment=worker.environment,
+        environment=worker.environment(inputs),
         kill_delay=worker.kill_delay,
     )
 
