@@ -33,6 +33,29 @@ STAGING = "/var/lib/glance/staging"
 WORK = "/var/lib/glance/work"
 BUCKET = "s3-credentials"
 """Endpoint of the relation with an object store; the key of the peers' databag that says which one it was."""
+LOG_LEVELS = [
+    # Says an image's location, which holds the keys of its bucket, when that is not related any more.
+    "glance.common.store_utils=ERROR",
+    "boto3=WARN",
+    "botocore=WARN",
+    # The rest is oslo.log's own (8.1, DEFAULT_LOG_LEVELS), of what Glance uses.
+    "amqp=WARN",
+    "dogpile.core.dogpile=INFO",
+    "keystoneauth=WARN",
+    "keystonemiddleware=WARN",
+    "oslo.cache=INFO",
+    "oslo.messaging=INFO",
+    "oslo_messaging=INFO",
+    "oslo_policy=INFO",
+    "requests.packages.urllib3.connectionpool=WARN",
+    "requests.packages.urllib3.util.retry=WARN",
+    "routes.middleware=WARN",
+    "sqlalchemy=WARN",
+    "stevedore=WARN",
+    "taskflow=WARN",
+    "urllib3.connectionpool=WARN",
+    "urllib3.util.retry=WARN",
+]
 _MANAGE = ("glance-manage", "--config-file", "/etc/glance/glance-api.conf", "db")
 _ONLY_IN = """SELECT COUNT(DISTINCT image_id) FROM image_locations WHERE deleted = 0 AND meta_data LIKE %s
   AND image_id NOT IN (SELECT image_id FROM image_locations WHERE deleted = 0 AND meta_data NOT LIKE %s)"""
@@ -58,6 +81,7 @@ def options(inputs: Inputs) -> ini.Options:
             # Another unit that is asked to import what was staged here passes the request on.
             "worker_self_reference_url": f"https://{inputs.fqdn}:{PORT}",
             "show_image_direct_url": False,
+            "default_log_levels": LOG_LEVELS,
         },
         "glance_store": {"default_backend": chosen[0].name},
         **{store.name: store.options for store in chosen},
