@@ -116,7 +116,7 @@ def copy(port: int, image: str) -> dict[str, Any]:
 
 def wait(port: int) -> dict[str, Any]:
     """Wait until Glance answers."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             if code := ask(port, "GET", "/v2/images")[0]:
