@@ -217,8 +217,18 @@ build_hooktool() {
 }
 
 build_pebble() {
-    pebble_key=$(content_key "$home/tools/go.mod" "$home/tools/go.sum")
-    ! is_built pebble "$pebble_key" || return 0
+    build_go "$1" pebble tools github.com/canonical/pebble/cmd/pebble "usually 30 to 90 s"
+}
+
+# build_s3 VENV: the server of S3 that Glance is tested with
+build_s3() {
+    build_go "$1" versitygw images/tests/s3 github.com/versity/versitygw/cmd/versitygw "usually 1 to 3 minutes"
+}
+
+# build_go VENV PROGRAM FOLDER PACKAGE TIME: a program that the go.mod of a folder locks, into the cache
+build_go() {
+    go_key=$(content_key "$home/$3/go.mod" "$home/$3/go.sum")
+    ! is_built "$2" "$go_key" || return 0
     start=$(now)
     mkdir -p "$cache/build"
     scratch=$(mktemp -d "${TMPDIR:-$cache/build}/go.XXXXXX")
@@ -233,20 +243,20 @@ build_pebble() {
         go=$scratch/go/go/bin/go
         chmod -R u+x "${go%/*}" "${go%/bin/go}/pkg/tool"
     fi
-    say "building Pebble (usually 30 to 90 s)"
+    say "building $2 ($5)"
     # Nothing of the machine's own Go settings but its proxy: no other toolchain, no flags, no C compiler.
     (
-        cd "$home/tools" || exit
+        cd "$home/$3" || exit
         unset GOROOT GOFLAGS
         export GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 GOWORK=off GOENV=off
         export GOCACHE="${GOCACHE:-$scratch/cache}" GOMODCACHE="${GOMODCACHE:-$scratch/modules}" GOTMPDIR="$scratch"
-        remedy="is the network there, and 1 GB of space? Then run the command again"
-        logged "building Pebble" "$remedy" \
-            "$go" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$scratch/pebble" github.com/canonical/pebble/cmd/pebble
+        remedy="is the network there, and 2 GB of space? Then run the command again"
+        logged "building $2" "$remedy" \
+            "$go" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$scratch/$2" "$4"
     )
-    put_program "$scratch/pebble" pebble "$pebble_key"
+    put_program "$scratch/$2" "$2" "$go_key"
     chmod -R u+w "$scratch"
     rm -rf "$scratch"
     trap - EXIT
-    say "built Pebble in $(since "$start")"
+    say "built $2 in $(since "$start")"
 }

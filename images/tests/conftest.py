@@ -17,6 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "image": [image for image in built if image.name not in ("charm-base", "guest")],
         "service": [image for image in built if image.namespaces],
         "dashboard": [image for image in built if image.name == "horizon"],
+        "glance": [image for image in built if image.name == "glance"],
     }
     for argument, images in wanted.items():
         if argument in metafunc.fixturenames:

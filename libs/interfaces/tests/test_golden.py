@@ -20,6 +20,7 @@ from daybreak_interfaces import (
     put,
     rabbitmq,
     readiness,
+    s3,
     tls_certificates,
 )
 
@@ -650,3 +651,85 @@ def test_ovsdb_cms_answer_of_a_proxy() -> None:
 )
 def test_ovsdb_cms_answer_that_cannot_be_used(units: list[dict[str, str]]) -> None:
     assert isinstance(ovsdb_cms.read_answer({}, units), NotReady)
+
+
+# --- s3 ---------------------------------------------------------------------------------------
+
+BUCKET = {"bucket": "images", "access-key": "AK", "secret-key": "s/3+cret="}
+"""What the integrator of version 0 writes, when nothing but what it must have is configured."""
+PLAIN = s3.Answer("images", "AK", "s/3+cret=")
+
+
+def test_s3_request_is_one_that_both_versions_answer() -> None:
+    assert write(s3.write_request, s3.Request("openstack-glance")) == {
+        "bucket": "openstack-glance",
+        "requested-secrets": '["access-key", "secret-key"]',
+        "version": "1",
+    }
+
+
+def test_s3_answer_in_plain_text() -> None:
+    answer = s3.read_answer(BUCKET, {}.get)
+    assert answer == PLAIN
+    assert "s/3+cret=" not in repr(answer)
+    ca = PEM.format("ca")
+    whole = {
+        **BUCKET,
+        "endpoint": "https://s3.example.org:9000/",
+        "region": "eu-1",
+        "path": "/images/",
+        "s3-uri-style": "path",
+        "tls-ca-chain": json.dumps([ca]),
+        # What the integrator's own library keeps there, and what images have no use for.
+        "data": "{}",
+        "storage-class": "STANDARD",
+    }
+    assert s3.read_answer(whole, {}.get) == s3.Answer(
+        "images",
+        "AK",
+        "s/3+cret=",
+        endpoint="https://s3.example.org:9000",
+        region="eu-1",
+        path="images",
+        style="path",
+        ca=f"{ca}\n",
+    )
+    coded = {**whole, "tls-ca-chain": json.dumps([base64.b64encode(ca.encode()).decode()])}
+    assert s3.read_answer(coded, {}.get) == s3.read_answer(whole, {}.get)
+
+
+def test_s3_answer_with_a_secret() -> None:
+    bag = {"bucket": "images", "secret-extra": "secret://0b1c/d40", "version": "1"}
+    keys = {"secret://0b1c/d40": {"access-key": "AK", "secret-key": "s/3+cret="}}
+    assert s3.read_answer(bag, keys.get) == PLAIN
+    unread = s3.read_answer(bag, {}.get)
+    assert isinstance(unread, NotReady)
+    assert "cannot be read yet" in unread.why
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bucket": ""}, "its bucket yet"),
+        ({"access-key": " ", "secret-key": ""}, "its access-key and secret-key yet"),
+        ({"bucket": "a/b"}, "name that no bucket can have"),
+        ({"region": "eu 1"}, "region"),
+        ({"s3-uri-style": "dns"}, "s3-uri-style is neither"),
+        ({"endpoint": "s3.example.org"}, "endpoint is no URL"),
+        ({"endpoint": "ftp://s3.example.org"}, "endpoint is no URL"),
+        ({"endpoint": "https://"}, "endpoint is no URL"),
+        ({"endpoint": "https://a:b@s3.example.org"}, "endpoint is no URL"),
+        ({"endpoint": "https://s3.example.org/in/a/folder"}, "endpoint is no URL"),
+        ({"endpoint": "https://s3.example.org:http"}, "endpoint is no URL"),
+        ({"endpoint": "https://[::1"}, "endpoint is no URL"),
+        ({"endpoint": "https://a b"}, "endpoint is no URL"),
+        ({"tls-ca-chain": "PEM"}, "tls-ca-chain"),
+        ({"tls-ca-chain": '["%%"]'}, "tls-ca-chain"),
+        ({"tls-ca-chain": "[1]"}, "tls-ca-chain"),
+    ],
+)
+def test_s3_answer_that_cannot_be_used(change: dict[str, str], said: str) -> None:
+    answer = s3.read_answer({**BUCKET, **change}, {}.get)
+    assert isinstance(answer, NotReady)
+    assert said in answer.why
+    assert "s/3+cret=" not in answer.why

@@ -63,6 +63,7 @@ class Inputs:
         needs: What further relations said, by endpoint.
         overrides: The operator's options, checked.
         policies: The operator's policies, checked.
+        planned: Number of units that the application shall have.
     """
 
     layout: Layout
@@ -85,6 +86,7 @@ class Inputs:
     needs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     overrides: ini.Options = field(default_factory=dict[str, dict[str, ini.Value]])
     policies: Mapping[str, str] = field(default_factory=dict[str, str])
+    planned: int = 1
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def read(context: Context, service: Service) -> Inputs | Waiting | Blocked:
         needs=dict(context.needs),
         overrides=checked[0],
         policies=checked[1],
+        planned=context.planned,
     )
     if fault := known.check(all_options(service, inputs)):
         return Blocked(fault, "refresh the charm")
