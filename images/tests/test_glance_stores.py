@@ -25,7 +25,7 @@ from daybreak_charm.openstack.testing import Cloud
 from daybreak_charm.testing import quiet_effects
 from daybreak_images import spec, store
 
-pytestmark = pytest.mark.pods
+pytestmark = pytest.mark.stores
 HERE = Path(__file__).parent / "s3"
 CHARM = Path(__file__).parents[2] / "charms/glance-k8s"
 SERVER = Path(os.environ.get("DAYBREAK_CACHE", "/var/cache/daybreak")) / "bin/versitygw"
