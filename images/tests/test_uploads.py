@@ -1,4 +1,4 @@
-"""Bodies in chunks, without their length, through uwsgi as charms set it up: what Nova sends Glance for a snapshot."""
+"""Bodies of requests through uwsgi as charms set it up: in chunks, as Nova sends a snapshot; and refused half-way."""
 
 import json
 import re
@@ -85,5 +85,6 @@ def test_bodies_in_chunks_come_whole_or_as_an_error(upload: Upload) -> None:
         "silent": {"size": 5, "error": "TimeoutError"},
         "malformed": broken,
         "too large": [broken],
+        "refused": [{"full": True}] * 2,
         "after them": "whole",
     }

@@ -12,14 +12,19 @@ taken: list[dict[str, Any]] = []
 def application(
     environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
 ) -> Iterable[bytes]:
-    if environ["REQUEST_METHOD"] == "PUT":
-        result: dict[str, Any] = take()
+    status = "200 OK"
+    result: dict[str, Any]
+    if environ["PATH_INFO"] == "/full":
+        # Nothing of the body is read.
+        status, result = "413 Request Entity Too Large", {"full": True}
+    elif environ["REQUEST_METHOD"] == "PUT":
+        result = take()
         taken.append(result)
     else:
         result = {"taken": taken.copy()}
         taken.clear()
     body = json.dumps(result).encode()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
+    start_response(status, [("Content-Length", str(len(body)))])
     return [body]
 
 

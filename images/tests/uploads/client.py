@@ -127,6 +127,21 @@ def begin_too_large() -> None:
         begin(b"%x\r\n" % (64 * MIB) + bytes(32 * MIB)).socket.close()
 
 
+def refused(size: int, *, chunked: bool) -> Any:
+    """What is answered to a body that is not wanted; all of it is sent before the answer is read."""
+    to = Connection()
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+    to.write(b"PUT /full HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n" % length)
+    for block in blocks(size, MIB):
+        if chunked:
+            send(to.write, block)
+        else:
+            to.write(block)
+    if chunked:
+        to.write(END)
+    return to.answer()
+
+
 def taken() -> Any:
     """What became of the bodies since this was asked last."""
     to = Connection()
@@ -153,6 +168,7 @@ def main(patience: float) -> None:
     taken()
     begin_too_large()
     result["too large"] = taken()
+    result["refused"] = [refused(50 * MIB, chunked=chunked) for chunked in (True, False)]
     result["after them"] = upload(MIB, 65536)
     print(json.dumps(result))
 

@@ -62,7 +62,7 @@ def ask():
 seen = []
 threads = [threading.Thread(target=ask) for _ in range(8)]
 [t.start() for t in threads]; [t.join() for t in threads]
-print(application, sys.argv, seen, one.loads)
+print(*application({{}}, None), sys.argv, seen, one.loads)
 """
 POLICY = """
 import time
@@ -83,7 +83,9 @@ def test_threads_see_all_policies_or_wait_for_them(tmp_path: Path) -> None:
     (tmp_path / "oslo_policy").mkdir()
     (tmp_path / "oslo_policy/__init__.py").write_text("")
     (tmp_path / "oslo_policy/policy.py").write_text(POLICY)
-    (tmp_path / "app.py").write_text("application = 'the application'\n")
+    (tmp_path / "app.py").write_text(
+        "def application(environ, start):\n    return ['the application']\n"
+    )
     code = WATCH.format(folder=str(tmp_path), program=str(PROGRAMS / "wsgi.py"))
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -120,17 +122,18 @@ READ = """
 import sys, threading
 sys.path.insert(0, {folder!r})
 exec(open({program!r}).read())
-application.client.sendall(b"part")
-print(application.chunked_read())
-later = threading.Timer(0.05, application.client.sendall, [b"end."])
+import uwsgi
+uwsgi.client.sendall(b"part")
+print(uwsgi.chunked_read())
+later = threading.Timer(0.05, uwsgi.client.sendall, [b"end."])
 later.start()
-print(application.chunked_read(60))
+print(uwsgi.chunked_read(60))
 for _ in range(2):
     try:
-        application.chunked_read()
+        uwsgi.chunked_read()
     except OSError as error:
         print(type(error).__name__)
-    application.client.close()
+    uwsgi.client.close()
 """
 
 
@@ -140,7 +143,7 @@ def test_chunks_are_waited_for_and_told_from_silence_and_from_the_end(tmp_path: 
     (tmp_path / "oslo_policy").mkdir()
     (tmp_path / "oslo_policy/__init__.py").write_text("")
     (tmp_path / "oslo_policy/policy.py").write_text(POLICY)
-    (tmp_path / "app.py").write_text("import uwsgi\napplication = uwsgi\n")
+    (tmp_path / "app.py").write_text("application = None\n")
     done = subprocess.run(
         [
             sys.executable,

@@ -4,12 +4,19 @@ DAYBREAK_APPLICATION names the module that has it. DAYBREAK_ARGUMENTS are the wo
 command line: the first one names its reply queue, too, which every program under uwsgi would share.
 """
 
+import contextlib
 import importlib
 import os
 import select
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
+
+LINGER, SILENCE = 30, 5
+"""Seconds in which the rest of a refused body is read, and of silence that are borne (nginx, lingering_close)."""
+PIECE = 65536
 
 sys.argv = os.environ["DAYBREAK_ARGUMENTS"].split()
 
@@ -72,6 +79,47 @@ def read_chunks_whole() -> None:
     server.chunked_read = chunked_read
 
 
+def refuse_after_the_body(
+    answer: Callable[..., Iterable[bytes]],
+) -> Callable[..., Iterable[bytes]]:
+    """Let a request that is refused while its body still comes be answered when that is over.
+
+    uwsgi closes the connection behind the answer. What it has not read then makes the kernel reset the connection, and
+    the gateway loses the answer: its client hears of a broken connection instead of, say, a store that is full.
+    """
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        said: list[str] = []
+
+        def start(status: str, *rest: Any) -> Any:
+            said.append(status)
+            return start_response(status, *rest)
+
+        body = answer(environ, start)
+        if said and said[-1] >= "400":
+            _read_away(environ)
+        return body
+
+    return application
+
+
+def _read_away(environ: dict[str, Any]) -> None:
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        server: Any = importlib.import_module("uwsgi")
+        read = lambda: server.chunked_read(SILENCE)  # noqa: E731
+    elif environ.get("CONTENT_LENGTH"):
+        read = lambda: environ["wsgi.input"].read(PIECE)  # noqa: E731
+    else:
+        return
+    until = time.monotonic() + LINGER
+    # The client may be gone, or silent for longer than the server bears.
+    with contextlib.suppress(OSError):
+        while time.monotonic() < until and read():
+            pass
+
+
 load_policies_alone()
 read_chunks_whole()
-application = importlib.import_module(os.environ["DAYBREAK_APPLICATION"]).application
+application = refuse_after_the_body(
+    importlib.import_module(os.environ["DAYBREAK_APPLICATION"]).application
+)
