@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 from ops import testing
+from ops.pebble import CheckStatus, ServiceStatus
 
 from daybreak_charm.openstack.testing import Cloud, seen_secrets
 from daybreak_charm.testing import assert_idempotent
@@ -48,3 +49,23 @@ def test_the_second_run_writes_nothing(cloud: Cloud, running: testing.State) -> 
 
 def test_no_secret_is_seen(running: testing.State) -> None:
     assert seen_secrets(running) == []
+
+
+def test_a_full_store_is_named_and_served_from_all_the_same(
+    cloud: Cloud, running: testing.State
+) -> None:
+    def room(status: CheckStatus) -> testing.State:
+        container = running.get_container("glance-api")
+        assert "room-images" in container.plan.checks
+        infos = {info for info in container.check_infos if info.name != "room-images"}
+        info = testing.CheckInfo("room-images", failures=1, threshold=1, status=status)
+        changed = dataclasses.replace(container, check_infos=frozenset({*infos, info}))
+        return dataclasses.replace(running, containers={changed})
+
+    full = cloud.run(room(CheckStatus.DOWN))
+    assert isinstance(full.unit_status, testing.BlockedStatus)
+    assert full.unit_status.message.startswith("the volume images (/var/lib/glance/images) is full")
+    services = full.get_container("glance-api").service_statuses
+    assert set(services.values()) == {ServiceStatus.ACTIVE}
+
+    assert cloud.run(room(CheckStatus.UP)).unit_status == testing.ActiveStatus()

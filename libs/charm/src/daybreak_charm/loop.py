@@ -10,7 +10,18 @@ from typing import Any, ClassVar
 import ops
 from ops import pebble
 
-from daybreak_charm import containers, events, migration, partition, roll, start, tls, urls, wakers
+from daybreak_charm import (
+    containers,
+    events,
+    migration,
+    partition,
+    roll,
+    room,
+    start,
+    tls,
+    urls,
+    wakers,
+)
 from daybreak_charm.context import Context
 from daybreak_charm.description import Description, File, Folder, Need, Process, Schema
 from daybreak_charm.effects import DatabaseUnreachableError, Effects
@@ -244,7 +255,8 @@ class DaybreakCharm(ops.CharmBase):
         context, what = self.context, self.description
         if context.acting:
             self._request()
-        found: list[tuple[str, Outcome]] = []
+        # First of all: whatever else is closed may be so for want of room.
+        found: list[tuple[str, Outcome]] = [("room", room.look(context, what.containers))]
         if not _open(found, self._gates()):
             return found
         inputs = what.read(context)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ops import pebble
 
-from daybreak_charm import containers, roll
+from daybreak_charm import containers, roll, room
 from daybreak_charm.description import Check, File, Process, Task
 from daybreak_charm.outcome import Outcome, Ready, Waiter, Waiting
 
@@ -63,7 +63,7 @@ def bring(
     container = context.container(name)
     mine = {process.name: process for process in processes}
     services = {key: containers.service_dict(p, files) for key, p in mine.items()}
-    checks = containers.checks(mine.values())
+    checks = containers.checks(mine.values()) | room.checks(context, name)
     plan = container.get_plan()
     active = containers.running(container)
     stale = containers.stale(plan, services)
