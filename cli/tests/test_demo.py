@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from openstack.exceptions import HttpException
 
-from daybreak import __main__, bootstrap, output, places, work
+from daybreak import __main__, api, bootstrap, output, places, work
 from daybreak.demo import (
     EXTERNAL,
     MARK,
@@ -482,3 +483,22 @@ def test_words_that_do_not_fit_are_refused(
 
     assert __main__.main(["demo", *words]) in (1, 2)
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "remedy"),
+    [
+        (413, "there is no room for it (Request Entity Too Large)", "`daybreak status`"),
+        (415, "its content is not of the format that it is given as", "qemu-img info"),
+        (403, "Quota exceeded", "openstack quota set"),
+    ],
+)
+def test_what_is_refused_has_a_remedy(status: int, cause: str, remedy: str):
+    said = {413: "Request Entity Too Large", 403: "Quota exceeded for ram"}.get(status, "no")
+    error = HttpException(said)
+    error.status_code = status
+
+    found = api.explain(error)
+
+    assert found[0].startswith(cause)
+    assert remedy in found[1]

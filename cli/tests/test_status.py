@@ -339,6 +339,46 @@ def test_a_service_that_is_missing_is_not_listed_but_what_others_lack_is(cloud: 
     assert "neutron-k8s" in out
 
 
+def test_a_cloud_without_hypervisors_and_without_a_place_for_volumes(cloud: Cloud, capsys):
+    scheduler = [service("nova-scheduler", "nova-0"), service("cinder-scheduler", "cinder-0")]
+    cloud.apis.answers["/nova/v2.1/os-services"] = (200, {"services": scheduler[:1]})
+    cloud.apis.answers["/cinder/v3/os-services"] = (200, {"services": scheduler[1:]})
+
+    code, out = look(cloud, capsys)
+
+    assert code == 0
+    assert "hypervisor is missing: servers have nowhere to run" in out
+    assert "-> Deploy hypervisor-k8s: daybreak bootstrap" in out
+    assert "volume back end is missing: volumes have nowhere to be" in out
+    assert "-> Deploy cinder-volume-k8s: daybreak bootstrap" in out
+
+
+def test_an_agent_whose_charm_was_removed(cloud: Cloud, capsys):
+    rows = [service("nova-compute", "node-0", state="down")]
+    cloud.apis.answers["/nova/v2.1/os-services"] = (200, {"services": rows})
+
+    code, out = look(cloud, capsys)
+
+    assert code == 1
+    assert "nova-compute is down: it does not report from node-0" in out
+    assert "-> Deploy hypervisor-k8s: " in out
+    assert "logs hypervisor" not in out
+
+
+def test_a_range_that_another_route_took_is_told_of(
+    cloud: Cloud, instance: places.Instance, capsys
+):
+    (instance.state / "network.json").write_text(json.dumps({"subnet": "10.9.0.0/20"}))
+    routes = [{"dst": "10.9.4.0/24", "dev": "tun0"}]
+    cloud.programs.expect("ip", "-json", "route", "show", stdout=json.dumps(routes))
+
+    code, out = look(cloud, capsys)
+
+    assert code == 1
+    assert "this machine is unfit: the instance's range 10.9.0.0/20 overlaps" in out
+    assert "-> Remove that route, or " in out
+
+
 def test_a_blocked_unit_has_cause_and_remedy(cloud: Cloud, capsys):
     message = "relation placement is missing: juju integrate nova:placement <application>"
     cloud.units["nova"] = unit("blocked", message, leader=True)

@@ -108,6 +108,16 @@ def explain(error: Exception) -> tuple[str, str]:
         )
     if code == 403:
         return said, "A policy of the service forbids it: see the charm's option policy-overrides."
+    if code == 413:
+        return (
+            f"there is no room for it ({said})",
+            "See `daybreak status`: the volume that keeps it is full. Remove what is not needed, or make it larger.",
+        )
+    if code == 415:
+        return (
+            f"its content is not of the format that it is given as ({said})",
+            "Look at the file: qemu-img info FILE.",
+        )
     if isinstance(error, auth.SSLError):
         return (
             "the certificate of the API cannot be verified",

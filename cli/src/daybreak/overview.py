@@ -14,7 +14,7 @@ from .errors import DaybreakError
 from .troubles import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jubilant.statustypes import Status
 
@@ -99,7 +99,7 @@ def overview(
     instance: Instance,
     juju: jubilant.Juju,
     whole: Bundle | None,
-    tunnels: Callable[[], Finding] | None = None,
+    machine: Callable[[bool], Iterable[Finding]] | None = None,
 ) -> Overview:
     """Look at an instance; what is down is reported, and keeps nothing else from being looked at.
 
@@ -107,7 +107,7 @@ def overview(
         instance: Which.
         juju: Its model.
         whole: A bundle with all services, for who gives what; None where there is none.
-        tunnels: Looks whether servers can have networks, where its hypervisors are on this machine.
+        machine: Looks whether this machine is still fit, where the cloud runs on it; told whether hypervisors do.
 
     Raises:
         DaybreakError: Its engine or controller does not answer.
@@ -130,18 +130,17 @@ def overview(
         services += _rest(status, progress, {s.application for s in services}, login=bool(session))
         found, silent = _agents(asked, progress)
     types = {service.name for service in services}
-    here = tunnels() if tunnels and access.application_of(status, HYPERVISOR) else None
+    servers = access.application_of(status, HYPERVISOR) is not None
+    here = [finding for finding in (machine(servers) if machine else ()) if not finding.ok]
     wrong = (
         *refused,
-        *(
-            [Trouble("this machine", "unfit", here.detail, here.remedy)]
-            if here and not here.ok
-            else ()
-        ),
+        *(Trouble("this machine", "unfit", finding.detail, finding.remedy) for finding in here),
         *(troubles.of_unit(unit, status, whole) for unit in _roots_first(progress.waiting)),
         *silent,
         *(troubles.of_agent(agent, status) for agent in found if agent.state == "down"),
-        *troubles.missing_services(types if session else ()),
+        *troubles.missing_services(
+            types if session else (), found, [app.charm_name for app in status.apps.values()]
+        ),
     )
     return Overview(
         instance.name, tuple(sorted(services, key=_place)), found, progress.units, wrong

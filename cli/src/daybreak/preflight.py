@@ -99,6 +99,18 @@ def tunnels(device: Path = TUN) -> Finding:
         )
 
 
+def running(instance: Instance, servers: bool) -> Iterator[Finding]:
+    """Yield what a cloud that runs needs of the machine all the while.
+
+    Args:
+        instance: Which.
+        servers: Whether its servers run here.
+    """
+    yield from _addresses(instance)
+    if servers:
+        yield tunnels()
+
+
 def building(instance: Instance, images: int) -> Iterator[Finding]:
     """Yield what building this many images needs besides."""
     yield _programs(BUILD_PROGRAMS)

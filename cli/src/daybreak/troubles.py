@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from jubilant.statustypes import Status
 
@@ -25,12 +25,23 @@ LACKING = {
     "block-storage": ("servers have no volumes", "cinder-k8s"),
 }
 """What servers lack without a service, and the charm that gives it."""
+CARRIERS = {
+    "hypervisor": ("nova-compute", "compute", "servers have nowhere to run", "hypervisor-k8s"),
+    "volume back end": (
+        "cinder-volume",
+        "block-storage",
+        "volumes have nowhere to be",
+        "cinder-volume-k8s",
+    ),
+}
+"""What a service works with: its agent, the service, what is lacking without, and the charm that gives it."""
 _LISTS = {
     "compute": "compute service",
     "network": "network agent",
     "block-storage": "volume service",
 }
 """The `openstack` client's word for the agents of a service."""
+_DEPLOY = "Deploy {0}: daybreak bootstrap adds what is missing of bundles/openstack.yaml, with its relations."
 _ON_NODES = ("nova-compute", "ovn-controller", "neutron-ovn-agent", "neutron-ovn-metadata-agent")
 _INTEGRATE = re.compile(r"juju integrate ([\w-]+):([\w-]+) <[^>]*>")
 _REMEDIES = {
@@ -108,30 +119,43 @@ def of_agent(agent: Agent, status: Status) -> Trouble:
     charm = {"compute": "nova-k8s", "network": "neutron-k8s"}.get(agent.service, "cinder-k8s")
     if agent.name in _ON_NODES:
         charm = "hypervisor-k8s"
-    names = (name for name, app in status.apps.items() if app.charm_name == charm)
+    elif agent.name == "cinder-volume":
+        charm = "cinder-volume-k8s"
+    name = next((name for name, app in status.apps.items() if app.charm_name == charm), "")
     what = _LISTS.get(agent.service, agent.service)
+    remedy = f"`daybreak logs {name}` says why." if name else _DEPLOY.format(charm)
     return Trouble(
         agent.name,
         "down",
         f"it does not report from {', '.join(sorted(set(agent.down) - set(agent.disabled)))}",
-        f"`daybreak logs {next(names, charm.removesuffix('-k8s'))}` says why. Of a host that is gone for good, take it"
-        f" from the list: openstack {what} list; openstack {what} delete ID",
+        f"{remedy} Of a host that is gone for good, take it from the list: openstack {what} list; openstack {what}"
+        " delete ID",
     )
 
 
-def missing_services(types: Collection[str]) -> tuple[Trouble, ...]:
-    """Return what servers lack, of a catalogue that has compute; empty for one that is not about servers."""
+def missing_services(
+    types: Collection[str], agents: Iterable[Agent], charms: Collection[str | None]
+) -> tuple[Trouble, ...]:
+    """Return what servers lack, of a catalogue that has compute; empty for one that is not about servers.
+
+    Args:
+        types: What the catalogue has.
+        agents: What the services command, somebody else's too.
+        charms: What the model has.
+    """
     if "compute" not in types:
         return ()
+    known = {agent.name for agent in agents}
+    lacking = [
+        (name, without, charm) for name, (without, charm) in LACKING.items() if name not in types
+    ]
+    lacking += [
+        (name, without, charm)
+        for name, (agent, service, without, charm) in CARRIERS.items()
+        if service in types and agent not in known and charm not in charms
+    ]
     return tuple(
-        Trouble(
-            name,
-            "missing",
-            without,
-            f"Deploy {charm}; bundles/openstack.yaml has it and its relations.",
-        )
-        for name, (without, charm) in LACKING.items()
-        if name not in types
+        Trouble(name, "missing", without, _DEPLOY.format(charm)) for name, without, charm in lacking
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,11 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     whole = None
     with contextlib.suppress(DaybreakError):  # a directory of bundles of one's own may lack it
         whole = bundles.load(bundles.find("openstack", home.bundles))
-    # nodes of the engine open this machine's devices
-    tunnels = preflight.tunnels if provider.name == "embedded" else None
-    found = overview.overview(instance, provider.juju(), whole, tunnels)
+    # the engine's networks are this machine's, and its nodes open this machine's devices
+    machine = (
+        functools.partial(preflight.running, instance) if provider.name == "embedded" else None
+    )
+    found = overview.overview(instance, provider.juju(), whole, machine)
     if options.format == "json":
         output.show_json(overview.as_json(found))
     else:
