@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..clouds import PROGRAMS, Cloud, program
@@ -27,6 +29,36 @@ def demo(cloud: Cloud, *words: str) -> dict[str, Any]:
         python, "-m", "daybreak", "demo", "--format", "json", *words, instance=cloud.instance
     )
     return json.loads(said[said.index("{") :])
+
+
+def daybreak(
+    cloud: Cloud, *words: str | Path, within: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a `daybreak` command that may fail.
+
+    Args:
+        cloud: Where.
+        words: The command.
+        within: A command that runs it.
+    """
+    return subprocess.run(
+        [*within, PROGRAMS / "python", "-m", "daybreak", *words],
+        env={**os.environ, "DAYBREAK_INSTANCE": cloud.instance or "", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+        check=False,
+    )
+
+
+def overview(cloud: Cloud, within: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what `daybreak status` says; it ends with 1 where something is not as it should be."""
+    done = daybreak(cloud, "status", "--format", "json", within=within)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    assert found["healthy"] == (done.returncode == 0)
+    return found
 
 
 @dataclass

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from ..clouds import (
 )
 from ..pods import containers
 from .conftest import BUNDLE
-from .guest import Guest, demo
+from .guest import Guest, demo, overview
 
 RESULTS = ROOT / ".daybreak/results/openstack.json"
 LOST_SECONDS = float(os.environ.get("DAYBREAK_TEST_LOST", "60"))
@@ -60,17 +59,8 @@ def account(cloud: Cloud) -> Account:
 
 
 def status(cloud: Cloud) -> dict[str, dict[str, str]]:
-    """Return what `daybreak status` says of services and agents, by name; it ends with 1 where one is not up."""
-    done = subprocess.run(
-        [PROGRAMS / "python", "-m", "daybreak", "status", "--format", "json"],
-        env={**os.environ, **cloud.environment, "DAYBREAK_INSTANCE": cloud.instance or ""},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    found = json.loads(done.stdout)
+    """Return what `daybreak status` says of services and agents, by name."""
+    found = overview(cloud)
     return {one["name"]: one for key in ("services", "agents") for one in found[key]}
 
 
