@@ -365,6 +365,32 @@ def test_an_agent_whose_charm_was_removed(cloud: Cloud, capsys):
     assert "logs hypervisor" not in out
 
 
+def test_a_hypervisor_that_nova_has_never_heard_of(cloud: Cloud, capsys):
+    cloud.apis.answers["/nova/v2.1/os-services"] = (200, {"services": []})
+    cloud.units["hypervisor"] = unit("active", "", leader=True)
+
+    code, out = look(cloud, capsys)
+
+    assert code == 1
+    assert "nova-compute is down: compute has never heard of it" in out
+    assert "-> `daybreak logs hypervisor` says why." in out
+
+
+def test_a_server_that_nobody_makes_any_more(cloud: Cloud, capsys):
+    servers = [
+        {"id": "s-1", "name": "old", "updated": "2026-11-01T10:00:00Z"},
+        {"id": "s-2", "name": "new", "updated": "2999-11-01T10:00:00Z"},
+    ]
+    cloud.apis.answers["/nova/v2.1/servers/detail?all_tenants=1&status=BUILD"] = (200, {"servers": servers})
+
+    code, out = look(cloud, capsys)
+
+    assert code == 0, "the cloud itself works"
+    assert "server old is stuck: it is being made" in out
+    assert "-> Make it again: openstack server delete s-1" in out
+    assert "server new" not in out
+
+
 def test_a_range_that_another_route_took_is_told_of(
     cloud: Cloud, instance: places.Instance, capsys
 ):

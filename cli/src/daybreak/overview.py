@@ -15,6 +15,7 @@ from .troubles import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from jubilant.statustypes import Status
 
@@ -49,6 +50,8 @@ SYNONYMS = {"volumev3": "block-storage", "volumev2": "block-storage", "volume": 
 ORDER = (*APIS.values(), *SITES.values(), *PARTS.values())
 ACTION_SECONDS = 10
 """How long Keystone's unit may take to give the account: it may be in the middle of a hook."""
+BUILT = "/servers/detail?all_tenants=1&status=BUILD"
+"""Every project's servers that are being made, behind Nova's URL."""
 THREADS = 16
 
 
@@ -91,7 +94,7 @@ class Overview:
             and all(service.state == "up" for service in self.services)
             and all(agent.state == "up" for agent in self.agents)
             and all(unit.ready for unit in self.units)
-            and all(trouble.state == "missing" for trouble in self.troubles)
+            and all(trouble.state in ("missing", "stuck") for trouble in self.troubles)
         )
 
 
@@ -100,6 +103,8 @@ def overview(
     juju: jubilant.Juju,
     whole: Bundle | None,
     machine: Callable[[bool], Iterable[Finding]] | None = None,
+    *,
+    now: datetime,
 ) -> Overview:
     """Look at an instance; what is down is reported, and keeps nothing else from being looked at.
 
@@ -108,6 +113,7 @@ def overview(
         juju: Its model.
         whole: A bundle with all services, for who gives what; None where there is none.
         machine: Looks whether this machine is still fit, where the cloud runs on it; told whether hypervisors do.
+        now: With its time zone.
 
     Raises:
         DaybreakError: Its engine or controller does not answer.
@@ -119,6 +125,7 @@ def overview(
         identity, session, refused = _identity(juju, status, progress, pool)
         apis = _ask_apis(session, pool) if session else {}
         asked = _ask_agents(session, pool) if session else {}
+        made = pool.submit(session.get, "compute", BUILT) if session and "compute" in apis else None
         services = [
             *identity,
             *(
@@ -139,8 +146,11 @@ def overview(
         *silent,
         *(troubles.of_agent(agent, status) for agent in found if agent.state == "down"),
         *troubles.missing_services(
-            types if session else (), found, [app.charm_name for app in status.apps.values()]
+            types if session else (),
+            found,
+            {app.charm_name: name for name, app in status.apps.items()},
         ),
+        *troubles.of_servers(made.result().document if made else None, now),
     )
     return Overview(
         instance.name, tuple(sorted(services, key=_place)), found, progress.units, wrong

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -41,6 +42,8 @@ _LISTS = {
     "block-storage": "volume service",
 }
 """The `openstack` client's word for the agents of a service."""
+BUILD_SECONDS = 900.0
+"""Within this time a server that is made says something: large images and volumes take minutes."""
 _DEPLOY = "Deploy {0}: daybreak bootstrap adds what is missing of bundles/openstack.yaml, with its relations."
 _ON_NODES = ("nova-compute", "ovn-controller", "neutron-ovn-agent", "neutron-ovn-metadata-agent")
 _INTEGRATE = re.compile(r"juju integrate ([\w-]+):([\w-]+) <[^>]*>")
@@ -134,14 +137,14 @@ def of_agent(agent: Agent, status: Status) -> Trouble:
 
 
 def missing_services(
-    types: Collection[str], agents: Iterable[Agent], charms: Collection[str | None]
+    types: Collection[str], agents: Iterable[Agent], charms: Mapping[str | None, str]
 ) -> tuple[Trouble, ...]:
     """Return what servers lack, of a catalogue that has compute; empty for one that is not about servers.
 
     Args:
         types: What the catalogue has.
         agents: What the services command, somebody else's too.
-        charms: What the model has.
+        charms: Applications of the model by their charms.
     """
     if "compute" not in types:
         return ()
@@ -149,13 +152,42 @@ def missing_services(
     lacking = [
         (name, without, charm) for name, (without, charm) in LACKING.items() if name not in types
     ]
-    lacking += [
-        (name, without, charm)
-        for name, (agent, service, without, charm) in CARRIERS.items()
-        if service in types and agent not in known and charm not in charms
+    silent: list[Trouble] = []
+    for name, (agent, service, without, charm) in CARRIERS.items():
+        if service not in types or agent in known:
+            continue
+        if charm in charms:
+            remedy = f"`daybreak logs {charms[charm]}` says why."
+            silent.append(Trouble(agent, "down", f"{service} has never heard of it", remedy))
+        else:
+            lacking.append((name, without, charm))
+    missing = (
+        Trouble(name, "missing", without, _DEPLOY.format(charm)) for name, without, charm in lacking
+    )
+    return (*missing, *silent)
+
+
+def of_servers(document: Any, now: datetime) -> tuple[Trouble, ...]:
+    """Return the servers that nobody makes: a service that is killed takes the order with it that it has accepted.
+
+    Args:
+        document: Nova's list of servers that are being made, as JSON.
+        now: With its time zone.
+    """
+    found = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    late = [
+        server
+        for server in found.get("servers", ())
+        if (now - datetime.fromisoformat(server["updated"])).total_seconds() > BUILD_SECONDS
     ]
     return tuple(
-        Trouble(name, "missing", without, _DEPLOY.format(charm)) for name, without, charm in lacking
+        Trouble(
+            f"server {server['name']}",
+            "stuck",
+            f"it is being made, and nothing was heard of it since {server['updated']}",
+            f"Make it again: openstack server delete {server['id']}",
+        )
+        for server in late
     )
 
 

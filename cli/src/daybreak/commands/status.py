@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .. import output, places, providers
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace, instance: Instance) -> int:
     machine = (
         functools.partial(preflight.running, instance) if provider.name == "embedded" else None
     )
-    found = overview.overview(instance, provider.juju(), whole, machine)
+    found = overview.overview(instance, provider.juju(), whole, machine, now=datetime.now(UTC))
     if options.format == "json":
         output.show_json(overview.as_json(found))
     else:
