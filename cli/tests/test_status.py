@@ -381,7 +381,10 @@ def test_a_server_that_nobody_makes_any_more(cloud: Cloud, capsys):
         {"id": "s-1", "name": "old", "updated": "2026-11-01T10:00:00Z"},
         {"id": "s-2", "name": "new", "updated": "2999-11-01T10:00:00Z"},
     ]
-    cloud.apis.answers["/nova/v2.1/servers/detail?all_tenants=1&status=BUILD"] = (200, {"servers": servers})
+    cloud.apis.answers["/nova/v2.1/servers/detail?all_tenants=1&status=BUILD"] = (
+        200,
+        {"servers": servers},
+    )
 
     code, out = look(cloud, capsys)
 
