@@ -59,7 +59,6 @@ class CertificatesCharm(ops.CharmBase):
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
         self._refused: list[str] = []
-        self._nothing_new = False
         for bound in self.on.events().values():
             if not issubclass(bound.event_type, _NOT_THE_LOOP):
                 framework.observe(bound, self._on_any_event)
@@ -71,8 +70,7 @@ class CertificatesCharm(ops.CharmBase):
         framework.observe(self.on.collect_unit_status, self._on_collect_unit_status)
 
     def _on_any_event(self, event: ops.EventBase) -> None:
-        self._nothing_new = events.is_followed(event, self.unit)
-        if self._nothing_new or self._is_leaving():
+        if self._is_leaving():
             return
         # A new leader may not have been told of all units yet, and their certificates must stay.
         # update-status comes only when nothing else is due, so then the picture is complete.
@@ -152,8 +150,6 @@ class CertificatesCharm(ops.CharmBase):
             self._serve()
 
     def _on_collect_unit_status(self, event: ops.CollectStatusEvent) -> None:
-        if self._nothing_new:
-            return
         gate = self._gate(make=False)
         if isinstance(gate, ops.StatusBase):
             event.add_status(gate)
@@ -367,4 +363,4 @@ class CertificatesCharm(ops.CharmBase):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(CertificatesCharm)
+    events.main(CertificatesCharm)

@@ -5,9 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
-import ops
-
-from daybreak_charm import Context, DaybreakCharm, Description, File, Folder, ini
+from daybreak_charm import Context, DaybreakCharm, Description, File, Folder, events, ini
 from daybreak_charm.openstack import Api, Entry, Inputs, Service, Worker, describe, options, steps
 from daybreak_interfaces import readiness
 
@@ -82,4 +80,4 @@ class CinderCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(CinderCharm)
+    events.main(CinderCharm)

@@ -18,6 +18,7 @@ from daybreak_charm import (
     Ready,
     Step,
     Waiting,
+    events,
     ini,
     kube,
     nodes,
@@ -170,4 +171,4 @@ class CinderVolumeCharm(NodesCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(CinderVolumeCharm)
+    events.main(CinderVolumeCharm)

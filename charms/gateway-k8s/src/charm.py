@@ -19,6 +19,7 @@ from daybreak_charm import (
     Tls,
     Waiting,
     containers,
+    events,
     urls,
 )
 from daybreak_interfaces import NotReady, certificate_transfer, ingress
@@ -182,4 +183,4 @@ class GatewayCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(GatewayCharm)
+    events.main(GatewayCharm)

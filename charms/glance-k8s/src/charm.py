@@ -20,6 +20,7 @@ from daybreak_charm import (
     Outcome,
     Ready,
     Waiting,
+    events,
     ini,
 )
 from daybreak_charm.effects import DatabaseUnreachableError
@@ -259,4 +260,4 @@ class GlanceCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(GlanceCharm)
+    events.main(GlanceCharm)

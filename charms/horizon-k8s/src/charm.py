@@ -19,6 +19,7 @@ from daybreak_charm import (
     Ready,
     Tls,
     Waiting,
+    events,
     sizing,
     urls,
 )
@@ -118,4 +119,4 @@ class HorizonCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(HorizonCharm)
+    events.main(HorizonCharm)

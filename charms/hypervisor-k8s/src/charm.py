@@ -19,6 +19,7 @@ from daybreak_charm import (
     Tls,
     Waiting,
     catalogue,
+    events,
     ini,
     kube,
     nodes,
@@ -216,4 +217,4 @@ class HypervisorCharm(NodesCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(HypervisorCharm)
+    events.main(HypervisorCharm)

@@ -28,6 +28,7 @@ from daybreak_charm import (
     Task,
     Tls,
     Waiting,
+    events,
     rotation,
     sizing,
     urls,
@@ -375,4 +376,4 @@ class KeystoneCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(KeystoneCharm)
+    events.main(KeystoneCharm)

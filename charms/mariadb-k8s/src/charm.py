@@ -28,6 +28,7 @@ from daybreak_charm import (
     Tls,
     Waiter,
     Waiting,
+    events,
     online,
     rotation,
     up,
@@ -302,4 +303,4 @@ class MariadbCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(MariadbCharm)
+    events.main(MariadbCharm)

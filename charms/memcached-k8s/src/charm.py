@@ -2,7 +2,6 @@
 """memcached for whoever relates to it."""
 
 import memcached
-import ops
 
 from daybreak_charm import (
     Blocked,
@@ -11,6 +10,7 @@ from daybreak_charm import (
     Description,
     Process,
     Waiting,
+    events,
     online,
     up,
 )
@@ -76,4 +76,4 @@ class MemcachedCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(MemcachedCharm)
+    events.main(MemcachedCharm)

@@ -8,7 +8,7 @@ import neutron as workload
 import ops
 from ops import pebble
 
-from daybreak_charm import Blocked, Context, DaybreakCharm, Description, Need, Waiting
+from daybreak_charm import Blocked, Context, DaybreakCharm, Description, Need, Waiting, events
 from daybreak_charm.openstack import Inputs, describe
 from daybreak_interfaces import NotReady, ovsdb_cms
 
@@ -73,4 +73,4 @@ class NeutronCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(NeutronCharm)
+    events.main(NeutronCharm)

@@ -6,7 +6,6 @@ import secrets
 from typing import ClassVar
 
 import nova as workload
-import ops
 from nova import CONSOLE_PAGE, CONSOLE_PORT, NOVA, SECRET
 
 from daybreak_charm import (
@@ -19,6 +18,7 @@ from daybreak_charm import (
     Ready,
     Task,
     Waiting,
+    events,
     urls,
 )
 from daybreak_charm.openstack import Inputs, describe, needs, service
@@ -117,4 +117,4 @@ class NovaCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(NovaCharm)
+    events.main(NovaCharm)

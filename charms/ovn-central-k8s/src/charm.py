@@ -21,6 +21,7 @@ from daybreak_charm import (
     Tls,
     Waiter,
     Waiting,
+    events,
 )
 from daybreak_interfaces import ovsdb_cms
 
@@ -173,4 +174,4 @@ class OvnCentralCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(OvnCentralCharm)
+    events.main(OvnCentralCharm)

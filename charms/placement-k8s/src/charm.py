@@ -5,9 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
-import ops
-
-from daybreak_charm import Context, DaybreakCharm, Description
+from daybreak_charm import Context, DaybreakCharm, Description, events
 from daybreak_charm.openstack import Api, Entry, Inputs, Service, describe, steps
 from daybreak_interfaces import readiness
 
@@ -45,4 +43,4 @@ class PlacementCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(PlacementCharm)
+    events.main(PlacementCharm)

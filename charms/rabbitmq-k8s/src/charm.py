@@ -30,6 +30,7 @@ from daybreak_charm import (
     Tls,
     Waiting,
     drain,
+    events,
     online,
     rotation,
 )
@@ -295,4 +296,4 @@ class RabbitmqCharm(DaybreakCharm):
 
 
 if __name__ == "__main__":  # pragma: no cover
-    ops.main(RabbitmqCharm)
+    events.main(RabbitmqCharm)

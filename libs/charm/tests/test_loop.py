@@ -151,35 +151,7 @@ def test_it_runs_when_all_is_there(world: World) -> None:
     assert out.workload_version == "1.0"
 
 
-def test_a_unit_that_joins_is_looked_at_when_it_has_changed(world: World) -> None:
-    """Which Juju says of each unit that has joined: once is enough."""
-    relation = testing.Relation("database")
-    state = world.state(relation)
-    joined = world.context.run(world.context.on.relation_joined(relation, remote_unit=0), state)
-    assert not joined.get_relation(relation.id).local_app_data
-    assert joined.unit_status == state.unit_status
-    changed = world.context.run(world.context.on.relation_changed(relation, remote_unit=0), joined)
-    assert changed.get_relation(relation.id).local_app_data["database"] == "echo"
-
-
-INSTALLED = testing.MaintenanceStatus("installing charm software")
-
-
-@pytest.mark.parametrize("name", ["install", "leader_elected", "config_changed"])
-def test_a_unit_that_is_installed_begins_with_its_start(world: World, name: str) -> None:
-    """Which Juju sends behind the event of each relation, of the leader and of the configuration."""
-    relation = testing.Relation("database")
-    state = dataclasses.replace(world.state(relation), unit_status=INSTALLED)
-    for event in (world.context.on.relation_created(relation), getattr(world.context.on, name)()):
-        out = world.context.run(event, state)
-        assert not out.get_relation(relation.id).local_app_data
-        assert out.unit_status == INSTALLED
-    out = world.context.run(world.context.on.start(), state)
-    assert out.get_relation(relation.id).local_app_data["database"] == "echo"
-    assert out.unit_status != INSTALLED
-
-
-def test_a_relation_that_is_made_later_is_looked_at_at_once(world: World) -> None:
+def test_a_relation_that_is_made_is_looked_at_at_once(world: World) -> None:
     relation = testing.Relation("database")
     blocked = testing.BlockedStatus("relation database is missing")
     state = dataclasses.replace(world.state(relation), unit_status=blocked)

@@ -112,18 +112,6 @@ def test_a_request_is_answered_with_a_certificate_of_the_authority(ctx: testing.
     assert out.unit_status == testing.ActiveStatus()
 
 
-def test_events_that_another_follows_at_once_are_left_to_that_one(ctx: testing.Context):
-    installed = testing.MaintenanceStatus("installing charm software")
-    initial = state(make_csr(), unit_status=installed)
-    asks = relation(initial, "certificates")
-    events = [ctx.on.install(), ctx.on.leader_elected(), ctx.on.relation_created(asks)]
-    for event in [*events, ctx.on.relation_joined(asks, remote_unit=0)]:
-        out = ctx.run(event, initial)
-        assert not answers(out)
-        assert out.unit_status == installed
-    assert answers(ctx.run(ctx.on.start(), initial))
-
-
 def test_a_request_of_an_application_is_answered_as_well(ctx: testing.Context):
     initial = testing.State(
         leader=True,

@@ -12,7 +12,6 @@ from ops import pebble
 
 from daybreak_charm import (
     containers,
-    events,
     migration,
     partition,
     roll,
@@ -118,7 +117,7 @@ class DaybreakCharm(ops.CharmBase):
         starting = (
             isinstance(event, ops.PebbleCheckEvent) and event.info.name == containers.STARTING
         )
-        if starting or events.is_followed(event, self.unit):
+        if starting:
             self._nothing_new = True
             return
         # Juju tells of trust by config-changed alone.

@@ -33,11 +33,12 @@ def checks(context: "Context", container: str) -> dict[str, dict[str, Any]]:
 def look(context: "Context", names: Sequence[str]) -> Outcome:
     """Whether every volume of these containers has room, as far as is known."""
     for name in names:
+        volumes = _volumes(context, name)
         container = context.container(name)
-        if not container.can_connect():
+        if not volumes or not container.can_connect():
             continue
         infos = container.get_checks()
-        for storage, path in _volumes(context, name):
+        for storage, path in volumes:
             info = infos.get(_NAME + storage)
             if info and info.status is pebble.CheckStatus.DOWN:
                 return Blocked(
