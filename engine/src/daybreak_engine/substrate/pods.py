@@ -87,6 +87,9 @@ class Pods:
         self.instance: Instance = podman.instance
         self._podman = podman
         self._list = Shared(self._observe)
+        # In the order of asking, so that what was deployed first is there first: with many at once all of them are
+        # late, and those that the others wait for, too.
+        self._turns = asyncio.Semaphore(max(2, os.cpu_count() or 1))
 
     async def ensure(self, spec: PodSpec) -> PodState:
         """Make the shared directory and start the containers that do not run, in parallel.
@@ -192,7 +195,8 @@ class Pods:
         log = self.instance.logs / unit_file_name(spec.unit)
         log.mkdir(parents=True, exist_ok=True)
         try:
-            await self._podman(*run_arguments(self.instance, spec, container))
+            async with self._turns:
+                await self._podman(*run_arguments(self.instance, spec, container))
         except CommandError as error:
             if "image not known" in error.stderr or "no such image" in error.stderr.lower():
                 raise ImageMissingError(
