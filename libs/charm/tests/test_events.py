@@ -36,7 +36,7 @@ def hook(monkeypatch: pytest.MonkeyPatch, directory: Path, name: str, message: s
     said = json.dumps({"message": message, "status": "maintenance", "status-data": {}})
     tool = directory / "status-get"
     tool.write_text(
-        '#!/bin/sh\n[ "$*" = --format=json ] || exit 9\n'
+        '#!/bin/sh\n[ "$*" = "--include-data --format=json" ] || exit 9\n'
         + (f"echo '{said}'\n" if message is not None else "exit 1\n")
     )
     tool.chmod(0o755)

@@ -46,7 +46,11 @@ def is_left(hook: str, message: Callable[[], str]) -> bool:
 
 def _message() -> str:
     done = subprocess.run(
-        ["status-get", "--format=json"], capture_output=True, timeout=_STATUS_SECONDS, check=False
+        # Without the first option it is one word.
+        ["status-get", "--include-data", "--format=json"],
+        capture_output=True,
+        timeout=_STATUS_SECONDS,
+        check=False,
     )
     # Not a hook of Juju's: then nothing is left to anybody.
     return str(json.loads(done.stdout)["message"]) if done.returncode == 0 else ""
