@@ -322,6 +322,22 @@ def test_what_others_use_stays_and_is_named(demo: Demo):
     assert not demo.cloud.all("server")
 
 
+def test_a_volume_of_a_server_that_stays_is_not_waited_for(demo: Demo, monkeypatch):
+    running.make(demo)
+    remove = Cloud.remove
+
+    def away(self: Cloud, kind: str, what: Any) -> None:
+        if kind == "server":
+            raise HttpException("the API is being replaced")
+        remove(self, kind, what)
+
+    monkeypatch.setattr(Cloud, "remove", away)
+    with pytest.raises(DaybreakError) as caught:
+        running.clean_up(again(demo))
+    assert "server" in caught.value.details[0]
+    assert "still at a server after 10 s" in caught.value.details[1]
+
+
 def test_no_memory_for_the_server_says_so_and_can_be_corrected(demo: Demo):
     demo.cloud.fault = "No valid host was found. There are not enough hosts available."
     with pytest.raises(DaybreakError) as caught:

@@ -12,7 +12,7 @@ from ..errors import DaybreakError
 from . import EXTERNAL, NAME, TAG, Demo, Wanted, making, marked, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..work import Work
 
@@ -34,6 +34,8 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 180.0
 """How long a server may take to boot; without KVM a distribution's image takes two minutes."""
 LAST_LINES = 15
+SOON = 10.0
+"""Seconds that are given to what will hardly come."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def clean_up(demo: Demo) -> tuple[str, ...]:
     """
     removed: list[str] = []
     left: list[DaybreakError] = []
-    for title, find, remove in _removals(demo):
+    for title, find, remove in _removals(demo, left):
         try:
             with demo.work.step(title) as said, api.explained(f"remove the {title.lower()}"):
                 found = find()
@@ -171,8 +173,13 @@ def clean_up(demo: Demo) -> tuple[str, ...]:
 Removal = tuple[str, "Callable[[], Any]", "Callable[[Any], Any]"]
 
 
-def _removals(demo: Demo) -> Iterator[Removal]:
-    """Yield each part with how it is found and removed, users before what they use."""
+def _removals(demo: Demo, left: Sequence[DaybreakError]) -> Iterator[Removal]:
+    """Yield each part with how it is found and removed, users before what they use.
+
+    Args:
+        demo: What there is.
+        left: What could not be removed until then.
+    """
     cloud, types = demo.cloud, demo.types
     if "network" in types:
         yield "Floating address", lambda: marked(cloud.network.ips()), cloud.network.delete_ip
@@ -182,7 +189,8 @@ def _removals(demo: Demo) -> Iterator[Removal]:
         yield (
             "Volume",
             lambda: marked(cloud.block_storage.volumes(name=NAME)),
-            lambda v: _volume(demo, v),
+            # Where its server could not be removed it will not be free.
+            lambda v: _volume(demo, v, SOON if left else None),
         )
     if "network" in types:
         network = cloud.network
@@ -222,7 +230,7 @@ def _server(demo: Demo, server: Any) -> None:
     )
 
 
-def _volume(demo: Demo, volume: Any) -> None:
+def _volume(demo: Demo, volume: Any, limit: float | None) -> None:
     storage = demo.cloud.block_storage
 
     def look() -> str:
@@ -233,7 +241,7 @@ def _volume(demo: Demo, volume: Any) -> None:
             else ""
         )
 
-    until(demo.work, "the volume is still at a server", look, making.AGAIN)
+    until(demo.work, "the volume is still at a server", look, making.AGAIN, limit)
     storage.delete_volume(volume.id)
     making.gone(demo, "the volume is not gone", lambda: storage.find_volume(volume.id))
 
