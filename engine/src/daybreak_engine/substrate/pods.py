@@ -87,9 +87,7 @@ class Pods:
         self.instance: Instance = podman.instance
         self._podman = podman
         self._list = Shared(self._observe)
-        # In the order of asking, so that what was deployed first is there first: with many at once all of them are
-        # late, and those that the others wait for, too.
-        self._turns = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     async def ensure(self, spec: PodSpec) -> PodState:
         """Make the shared directory and start the containers that do not run, in parallel.
@@ -195,7 +193,7 @@ class Pods:
         log = self.instance.logs / unit_file_name(spec.unit)
         log.mkdir(parents=True, exist_ok=True)
         try:
-            async with self._turns:
+            async with self._turn():
                 await self._podman(*run_arguments(self.instance, spec, container))
         except CommandError as error:
             if "image not known" in error.stderr or "no such image" in error.stderr.lower():
@@ -206,6 +204,17 @@ class Pods:
                 ) from error
             raise
         share_processors(self.instance)
+
+    def _turn(self) -> asyncio.Semaphore:
+        """Return what lets as many containers start at once as there are processors, in the order of asking.
+
+        So what was deployed first is there first: with many at once all of them are late, and those that the others
+        wait for, too. It belongs to an event loop, and there may be one after another.
+        """
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Semaphore(max(2, os.cpu_count() or 1)))
+        return self._turns[1]
 
     async def _remove(self, ids: Iterable[str]) -> None:
         wanted = list(ids)
