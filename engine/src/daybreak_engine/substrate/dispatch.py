@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 _NSENTER = "/usr/bin/nsenter"
 # Users come first: of busy processors a hook gets a sixth of what all pods of a machine with two get (335 of 2048, see
-# sched(7) and `pods.share_processors`). With 10 in place of 5 hooks waited for pods to start, and a whole cloud took
-# 149 s instead of 106 s to be there.
+# sched(7) and `pods.share_processors`).
 _LATER = ("/usr/bin/nice", "-n", "5")
 _LINE_LIMIT = 1 << 20
 _CHUNK = 1 << 16
