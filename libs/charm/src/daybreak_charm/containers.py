@@ -354,6 +354,11 @@ def set_waiters(container: ops.Container, waiters: Sequence[Waiter], plan: pebbl
     return True
 
 
+def is_planned(plan: pebble.Plan) -> bool:
+    """Whether a plan has one of the charm's services already."""
+    return any(DIGEST in service.environment for service in plan.services.values())
+
+
 def hold_back(container: ops.Container, effects: Effects) -> bool:
     """Keep a container that is new out of traffic, and once more whenever it starts again.
 
@@ -364,7 +369,7 @@ def hold_back(container: ops.Container, effects: Effects) -> bool:
     if info is not None and not is_active(info):
         return False
     plan = container.get_plan()
-    if info is None and any(DIGEST in service.environment for service in plan.services.values()):
+    if info is None and is_planned(plan):
         return False
     if info is not None and seconds(str(plan.checks[STARTING].period)) != seconds(_FIRST):
         return True

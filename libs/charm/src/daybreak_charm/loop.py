@@ -390,8 +390,10 @@ class DaybreakCharm(ops.CharmBase):
 
     def _need_gate(self, need: Need) -> Outcome:
         outcome = self._ask(need)
-        ahead = need.late and self.description.schema and not isinstance(outcome, Ready)
-        if not ahead or start.is_planned(self.context, self.description.containers):
+        if isinstance(outcome, Ready) or not (need.late and self.description.schema):
+            return outcome
+        places = map(self.context.container, self.description.containers)
+        if any(containers.is_planned(place.get_plan()) for place in places):
             return outcome
         # What follows is asked first, so that the schema is there when this one is.
         self._late.append((need.endpoint, lambda: outcome))

@@ -22,15 +22,6 @@ IN_HOOK = 5.0
 STEP = 0.1
 
 
-def is_planned(context: "Context", names: Sequence[str]) -> bool:
-    """Whether a container has one of the charm's services in its plan already."""
-    return any(
-        containers.DIGEST in service.environment
-        for name in names
-        for service in context.container(name).get_plan().services.values()
-    )
-
-
 def stop(context: "Context", names: Sequence[str]) -> None:
     """Stop the charm's services in all these containers."""
     for name in names:
