@@ -5,6 +5,7 @@ command line: the first one names its reply queue, too, which every program unde
 """
 
 import contextlib
+import functools
 import importlib
 import os
 import select
@@ -106,9 +107,9 @@ def refuse_after_the_body(
 def _read_away(environ: dict[str, Any]) -> None:
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         server: Any = importlib.import_module("uwsgi")
-        read = lambda: server.chunked_read(SILENCE)  # noqa: E731
+        read = functools.partial(server.chunked_read, SILENCE)
     elif environ.get("CONTENT_LENGTH"):
-        read = lambda: environ["wsgi.input"].read(PIECE)  # noqa: E731
+        read = functools.partial(environ["wsgi.input"].read, PIECE)
     else:
         return
     until = time.monotonic() + LINGER
