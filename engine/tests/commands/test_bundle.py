@@ -103,6 +103,27 @@ def test_the_second_time_only_the_difference(home: Cloud) -> None:
     assert applications.get(tx, "beta").exposed
 
 
+def test_changed_constraints_are_set(home: Cloud) -> None:
+    def deploy(constraints: str) -> str:
+        write(home, "overlay.yaml", {"applications": {"beta": {"constraints": constraints}}})
+        line = ("deploy", "./bundles/bundle.yaml", "--trust", "--overlay", "./overlay.yaml")
+        answer = home.ok(*line)
+        return answer.out + answer.err
+
+    home.ok("set-model-constraints", "cpu-power=500")
+    deploy("mem=1G")
+    assert home.ok("constraints", "beta").out == "cpu-power=500 mem=1G\n"
+    assert deploy("mem=1024M") == "No changes to apply.\n"
+    assert deploy("mem=2G arch=amd64") == (
+        "Executing changes:\n"
+        '- set constraints for beta to "mem=2G arch=amd64"\n'
+        "Deploy of bundle completed.\n"
+    )
+    assert home.ok("constraints", "beta").out == "arch=amd64 cpu-power=500 mem=2G\n"
+    assert home.ok("deploy", "./bundles/bundle.yaml", "--trust").err == "No changes to apply.\n"
+    assert applications.get(home.deps.store.read(), "beta").charm_modified_version == 1
+
+
 def test_an_overlay_removes_an_application_with_its_relations(home: Cloud) -> None:
     write(home, "overlay.yaml", {"applications": {"beta": None}})
     answer = home.ok(
@@ -157,6 +178,7 @@ def test_all_mistakes_at_once_and_nothing_deployed(home: Cloud) -> None:
                     "resources": {**IMAGES, "bogus": "x"},
                     "options": {"port": "abc"},
                     "storage": {"nosuch": "1G"},
+                    "constraints": "mem=lots",
                 },
                 "alpha": {
                     "charm": "./charms/alpha.charm",
@@ -179,6 +201,7 @@ def test_all_mistakes_at_once_and_nothing_deployed(home: Cloud) -> None:
         'application "odd": unrecognized resource "bogus"',
         'application "odd": option "port" expected int, got "abc"\n',
         'storage directive "nosuch" does not exist in the charm',
+        'application "odd": bad "mem" constraint: must be a non-negative float',
         'unknown option "nosuch"',
         'relation ["alpha:db" "nosuch:kv"] refers to application "nosuch" not defined in this '
         "bundle\n",

@@ -97,6 +97,40 @@ def test_an_equal_resource_replaces_no_pod(demo: Cloud) -> None:
     assert applications.get(demo.deps.store.read(), "alpha").charm_modified_version == 1
 
 
+def test_other_limits_replace_pods_and_other_words_do_not(demo: Cloud) -> None:
+    def present() -> tuple[str, int]:
+        app = applications.get(demo.deps.store.read(), "beta")
+        return demo.ok("constraints", "beta").out, app.charm_modified_version
+
+    demo.ok("set-constraints", "beta", "mem=2G", "cores=2")
+    assert present() == ("cores=2 mem=2G\n", 1)
+    demo.ok("set-constraints", "beta", "mem=2G cores=2")
+    demo.ok("set-constraints", "beta", "mem=2048M", "arch=amd64")
+    assert present() == ("arch=amd64 mem=2048M\n", 1)
+    demo.ok("set-constraints", "beta", "mem=2G", "cpu-power=500")
+    assert present() == ("cpu-power=500 mem=2G\n", 2)
+    demo.ok("set-constraints", "beta")
+    assert present() == ("\n", 3)
+
+
+def test_the_models_constraints_hold_where_an_application_has_none(cloud: Cloud) -> None:
+    cloud.ok("set-model-constraints", "mem=1G", "cpu-power=500")
+    cloud.ok(*DEPLOY_BETA, "--constraints", "mem=2G", "--constraints", "cores=2 arch=amd64")
+    kept = "arch=amd64 cores=2 cpu-power=500 mem=2G\n"
+    assert cloud.ok("constraints", "beta").out == kept
+    cloud.ok("set-model-constraints", "mem=3G")
+    assert cloud.ok("constraints", "beta").out == kept
+    cloud.ok("set-constraints", "beta", "cpu-power=100")
+    assert cloud.ok("constraints", "beta").out == "cpu-power=100 mem=3G\n"
+
+
+def test_an_application_that_goes_gets_no_constraints(demo: Cloud) -> None:
+    demo.ok("remove-application", "--no-prompt", "beta")
+    assert demo("set-constraints", "beta", "mem=2G").err == (
+        'ERROR application "beta" is being removed\n'
+    )
+
+
 def test_destroy_model_returns_when_all_is_gone(demo: Cloud) -> None:
     deps = demo.deps
 

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jubilant
@@ -34,13 +34,21 @@ class Engine:
         command = [str(BIN / "daybreak-engine"), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    def deploy(self, application: str, *, units: int = 1, trust: bool = False) -> None:
+    def deploy(
+        self,
+        application: str,
+        *,
+        units: int = 1,
+        trust: bool = False,
+        constraints: Mapping[str, str] | None = None,
+    ) -> None:
         """Deploy the recording charm."""
         self.juju.deploy(
             str(charm.pack(self.charms)),
             application,
             num_units=units,
             trust=trust,
+            constraints=constraints,
             resources={"main-image": charm.IMAGE},
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import ssl
 import subprocess
@@ -130,6 +131,27 @@ def test_refresh_replaces_pods_and_obeys_the_partition(emptied: Engine) -> None:
     assert emptied.juju.run("a/0", "whoami").results["revision"] == "1"
 
 
+def test_constraints_limit_containers_and_change_pod_by_pod(emptied: Engine) -> None:
+    emptied.deploy("a", units=2, trust=True, constraints={"mem": "192M", "cpu-power": "1500"})
+    emptied.settle("a", units=2)
+    assert _limits(emptied, "a/0", "main") == ["150000 100000", str(192 * 2**20), "no swap"]
+    assert _limits(emptied, "a/0", "side") == _limits(emptied, "a/0", "main")
+    assert _limits(emptied, "a/0", "charm") == ["unlimited", str(192 * 2**20), "no swap"]
+    _set_partition(emptied, "a", 1)
+    emptied.mark()
+    emptied.juju.cli("set-constraints", "a", "mem=256M")
+    emptied.wait(lambda: "side-pebble-ready" in emptied.hooks("a/1"))
+    emptied.settle("a", units=2)
+    hooks = [name for name in emptied.hooks("a/1") if not name.startswith("mates")]
+    assert hooks[:4] == ["stop", "upgrade-charm", "config-changed", "start"]
+    assert _limits(emptied, "a/1", "main") == ["unlimited", str(256 * 2**20), "no swap"]
+    assert _limits(emptied, "a/0", "main")[1] == str(192 * 2**20)
+    _set_partition(emptied, "a", 0)
+    emptied.wait(lambda: "side-pebble-ready" in emptied.hooks("a/0"))
+    emptied.settle("a", units=2)
+    assert _limits(emptied, "a/0", "main")[1] == str(256 * 2**20)
+
+
 def test_checks_and_notices_become_hooks(emptied: Engine) -> None:
     emptied.deploy("a")
     emptied.settle("a")
@@ -214,6 +236,30 @@ def test_secret_stays_out_of_log_and_processes(emptied: Engine) -> None:
     assert "pw-4711-secret" not in emptied.juju.cli("debug-log", "--limit", "0")
     shown = emptied.juju.show_secret(made.results["id"], reveal=True)
     assert shown.content == {"token": "pw-4711-secret"}
+
+
+def _limits(engine: Engine, unit: str, container: str) -> list[str]:
+    """Return processors (quota and period, in microseconds), memory in bytes, and swap, as the container sees it."""
+    script = """
+        cd /sys/fs/cgroup
+        if [ -e memory.max ]; then
+            cat cpu.max memory.max
+            swap=$(cat memory.swap.max 2>/dev/null || echo 0)
+        else
+            echo "$(cat cpu/cpu.cfs_quota_us) $(cat cpu/cpu.cfs_period_us)"
+            cat memory/memory.limit_in_bytes
+            all=$(cat memory/memory.memsw.limit_in_bytes 2>/dev/null || cat memory/memory.limit_in_bytes)
+            swap=$((all - $(cat memory/memory.limit_in_bytes)))
+        fi
+        echo "$swap"
+    """
+    told = engine.juju.ssh(unit, "sh", "-c", shlex.quote(script), container=container)
+    cpus, memory, swap = told.split("\n")[:3]
+    return [
+        "unlimited" if cpus.split()[0] in ("max", "-1") else cpus,
+        memory,
+        "no swap" if swap == "0" else f"{swap} bytes of swap",
+    ]
 
 
 def _poll(condition: Callable[[], bool]) -> None:

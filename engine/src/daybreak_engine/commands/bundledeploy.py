@@ -6,10 +6,10 @@ from pathlib import Path
 
 from daybreak_engine import charmfile, errors
 from daybreak_engine.charmfile import CharmMeta
-from daybreak_engine.model import applications, charms, config, relations, rows
+from daybreak_engine.model import applications, charms, config, models, relations, rows
 from daybreak_engine.model.store import Transaction
 
-from . import bundle, bundleplan, installing, modelconfig, relating
+from . import bundle, bundleplan, installing, relating
 from .bundle import Bundle, Source
 from .command import Call
 from .deps import Deps, Err, Out, Output, StoredCharm
@@ -164,6 +164,7 @@ def summary(tx: Transaction) -> bundleplan.Summary:
                 trust=app.trust,
                 exposed=app.exposed,
                 options=config.explicit(tx, app.name),
+                constraints=app.constraints,
                 dying=app.life != "alive",
             )
             for app in applications.all_(tx)
@@ -173,6 +174,7 @@ def summary(tx: Transaction) -> bundleplan.Summary:
             for relation in relations.all_(tx)
             if relation.life == "alive" and not relation.peer
         ),
+        constraints=models.get(tx).constraints,
     )
 
 
@@ -221,7 +223,7 @@ def _apply(
                     trust=bool(app.trust),
                     options=change.options,
                     resources=values[app.name],
-                    constraints=modelconfig.constraints_of(app.constraints or ""),
+                    constraints=change.constraints,
                     storage=change.storage,
                 ),
                 uploaded[app.path],
@@ -230,6 +232,8 @@ def _apply(
             config.put(tx, name, change.options)
             if change.trust is not None:
                 applications.set_trust(tx, name, change.trust)
+        case bundleplan.SetConstraints(name=name):
+            applications.set_constraints(tx, name, change.constraints)
         case bundleplan.Scale(name=name):
             applications.set_scale(tx, name, change.scale)
         case bundleplan.Expose(name=name):

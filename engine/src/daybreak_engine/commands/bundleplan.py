@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from daybreak_engine import errors
 from daybreak_engine.charmfile import CharmMeta, OptionValue
-from daybreak_engine.model import config
+from daybreak_engine.model import config, constraints
 
 from . import endpoints, installing, queries
 from .bundle import Bundle, BundleApplication
@@ -22,6 +22,7 @@ class Deployed:
     exposed: bool
     options: Mapping[str, OptionValue]
     """Only what was set."""
+    constraints: Mapping[str, str]
     dying: bool = False
 
 
@@ -32,6 +33,8 @@ class Summary:
     applications: Mapping[str, Deployed] = field(default_factory=dict[str, Deployed])
     relations: frozenset[frozenset[str]] = frozenset()
     """Each the two `application:endpoint` of a relation that is not dying."""
+    constraints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The model's, which hold for what an application's own do not name."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Deploy:
     application: BundleApplication
     meta: CharmMeta
     options: Mapping[str, OptionValue]
+    constraints: Mapping[str, str]
     storage: Mapping[str, str]
     scale: int
 
@@ -70,6 +74,17 @@ class SetOptions:
 
     def __str__(self) -> str:
         return f"set application options for {self.name}"
+
+
+@dataclass(frozen=True)
+class SetConstraints:
+    """Replace the constraints of an application that is there."""
+
+    name: str
+    constraints: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f'set constraints for {self.name} to "{constraints.text(self.constraints)}"'
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ class Relate:
         return f"add relation {self.first} - {self.second}"
 
 
-Change = Upload | Deploy | SetOptions | Scale | Expose | Relate
+Change = Upload | Deploy | SetOptions | SetConstraints | Scale | Expose | Relate
 
 
 def _base(meta: CharmMeta) -> str:
@@ -132,9 +147,10 @@ def plan(bundle: Bundle, metas: Mapping[str, CharmMeta], present: Summary) -> li
                 changes.append(Upload(app, meta))
             storage = installing.checked_storage(name, meta, app.storage)
             scale = 1 if app.scale is None else app.scale
-            changes.append(Deploy(app, meta, options, storage, scale))
+            asked = constraints.parse(app.constraints or "")
+            changes.append(Deploy(app, meta, options, asked, storage, scale))
         else:
-            changes += _differences(app, old, options)
+            changes += _differences(app, old, options, present.constraints)
         if app.expose and not (old and old.exposed):
             changes.append(Expose(name))
     known = _known(bundle, metas, present)
@@ -154,7 +170,10 @@ def _known(
 
 
 def _differences(
-    app: BundleApplication, old: Deployed, options: Mapping[str, OptionValue]
+    app: BundleApplication,
+    old: Deployed,
+    options: Mapping[str, OptionValue],
+    defaults: Mapping[str, str],
 ) -> list[Change]:
     changes: list[Change] = []
     effective = {
@@ -165,6 +184,10 @@ def _differences(
     trust = app.trust if app.trust is not None and app.trust != old.trust else None
     if new or trust is not None:
         changes.append(SetOptions(app.name, new, trust))
+    if app.constraints is not None:
+        asked = constraints.parse(app.constraints)
+        if constraints.values({**defaults, **asked}) != constraints.values(old.constraints):
+            changes.append(SetConstraints(app.name, asked))
     if app.scale is not None and app.scale != old.scale:
         changes.append(Scale(app.name, app.scale))
     return changes
@@ -211,6 +234,7 @@ def _application_problems(
             found.append(f'application "{name}": {text}')
 
     check(lambda: installing.check_name(name))
+    check(lambda: constraints.parse(app.constraints or ""))
     if app.scale is not None and app.scale < 0:
         found.append(f'negative number of units specified on application "{name}"')
     if app.path is None:

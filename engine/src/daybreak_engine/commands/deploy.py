@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 from daybreak_engine import charmfile
+from daybreak_engine.model import constraints
 
 from . import bundledeploy, installing, queries, settings
 from .command import Call, Command
 from .deps import Err, Output
 from .failures import CommandError, UsageError
 from .flags import Flag, Kind
-from .modelconfig import constraints_of
 
 
 async def deploy(call: Call) -> AsyncIterator[Output]:
@@ -48,7 +48,7 @@ async def deploy(call: Call) -> AsyncIterator[Output]:
         trust=call.parsed.on("trust") or trust,
         options=installing.checked_options(name, meta, values),
         resources=wanted,
-        constraints=constraints_of(call.parsed.text("constraints")),
+        constraints=constraints.parse(" ".join(call.parsed.items("constraints"))),
         storage=installing.checked_storage(
             name, meta, installing.named(call.parsed.items("storage"), "storage")
         ),
@@ -97,8 +97,8 @@ The charm is a path to a .charm file (begin it with ./ or /). Every oci-image re
 has to be named; the image must be known to the engine's podman, or pullable.
 
 A bundle is a YAML file; paths in it are relative to the bundle itself. Deploying the
-same bundle again adds what is missing and changes options and scale; it removes
-nothing. Applications with "trust: true" need --trust.
+same bundle again adds what is missing and changes options, constraints and scale; it
+removes nothing. Applications with "trust: true" need --trust.
 
     juju deploy ./keystone-k8s.charm keystone --resource keystone-image=localhost/x:1 \\
         --config debug=true --config cert=@cert.pem --storage keys=5M --num-units 3 --trust
@@ -111,7 +111,7 @@ nothing. Applications with "trust: true" need --trust.
             Flag("num-units", Kind.INT, "Number of units", short="n"),
             Flag("storage", Kind.LIST, "Storage NAME=SIZE"),
             Flag("trust", Kind.BOOL, "Give the application access to the cluster"),
-            Flag("constraints", Kind.TEXT, "Kept and shown"),
+            Flag("constraints", Kind.LIST, "Limits of its containers: mem=2G cpu-power=500"),
             Flag("overlay", Kind.LIST, "Bundle that is laid over the first"),
             Flag("dry-run", Kind.BOOL, "Show what a bundle would change"),
             Flag("channel", Kind.TEXT, "For charms from Charmhub only"),

@@ -1,7 +1,7 @@
-"""Settings and constraints of a model."""
+"""Settings of a model."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from daybreak_engine.model import models
 
@@ -135,38 +135,6 @@ def _config_listing(call: Call, own: Mapping[str, object]) -> Out:
     return Out(output.table([("Attribute", "From", "Value"), *rows]))
 
 
-async def model_constraints(call: Call) -> AsyncIterator[Output]:
-    """Show the model's constraints."""
-    constraints = models.get(call.model().store.read()).constraints
-    if call.parsed.text("format") == "constraints":
-        yield Out(" ".join(f"{key}={value}" for key, value in constraints.items()) + "\n")
-    else:
-        yield call.formatted(dict(constraints))
-
-
-async def set_model_constraints(call: Call) -> Iterable[Output]:
-    """Store the model's constraints."""
-    deps = call.model()
-    with deps.store.transaction() as tx:
-        models.set_constraints(tx, constraints_of(" ".join(call.args)))
-    return ()
-
-
-def constraints_of(text: str) -> dict[str, str]:
-    """Return `k=v k=v` as a mapping.
-
-    Raises:
-        UsageError: a word without `=`.
-    """
-    result: dict[str, str] = {}
-    for word in text.split():
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f'malformed constraint "{word}"')
-        result[key] = value
-    return result
-
-
 COMMANDS = (
     Command(
         "model-config",
@@ -187,20 +155,5 @@ logging-config and the juju-*-proxy settings; the others are kept and shown.
             Flag("color", Kind.BOOL, "Accepted and ignored"),
             Flag("no-color", Kind.BOOL, "Accepted and ignored"),
         ),
-    ),
-    Command(
-        "model-constraints",
-        model_constraints,
-        "",
-        "Show the model's constraints.",
-        "They are kept and shown; one machine has nothing to choose by them.",
-        flags=(format_flag("constraints"),),
-        aliases=("get-model-constraints",),
-    ),
-    Command(
-        "set-model-constraints",
-        set_model_constraints,
-        "<constraint>=<value> ...",
-        "Store the model's constraints.",
     ),
 )

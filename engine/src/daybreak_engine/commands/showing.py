@@ -1,4 +1,4 @@
-"""`juju show-unit`, `juju show-application`, `juju constraints`."""
+"""`juju show-unit`, `juju show-application`."""
 
 from collections.abc import AsyncIterator
 
@@ -132,17 +132,6 @@ def _application(tx: Transaction, app: rows.Application) -> dict[str, object]:
     }
 
 
-async def constraints(call: Call) -> AsyncIterator[Output]:
-    """Show an application's constraints."""
-    if len(call.args) != 1:
-        raise UsageError("no application name specified")
-    kept = applications.get(call.model().store.read(), call.args[0]).constraints
-    if call.parsed.text("format") == "constraints":
-        yield Out(" ".join(f"{key}={value}" for key, value in kept.items()) + "\n")
-    else:
-        yield call.formatted(dict(kept))
-
-
 async def model_defaults(call: Call) -> AsyncIterator[Output]:
     """Show what the engine acts on, with its defaults."""
     known = dict(sorted(models.DEFAULTS.items()))
@@ -180,14 +169,6 @@ application-data is what the related application published, for peer relations t
         "Show applications.",
         flags=(format_flag("yaml", "smart"),),
         braces=True,
-    ),
-    Command(
-        "constraints",
-        constraints,
-        "<application>",
-        "Show an application's constraints.",
-        flags=(format_flag("constraints"),),
-        aliases=("get-constraints",),
     ),
     Command(
         "model-defaults",

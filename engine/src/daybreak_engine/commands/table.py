@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from . import (
     configcommand,
+    constraining,
     debuglog,
     deploy,
     modelcommands,
@@ -25,6 +26,7 @@ COMMANDS: tuple[Command, ...] = tuple(
     sorted(
         (
             *configcommand.COMMANDS,
+            *constraining.COMMANDS,
             *debuglog.COMMANDS,
             *deploy.COMMANDS,
             *modelcommands.COMMANDS,

@@ -13,6 +13,7 @@ from daybreak_engine.hooktools.tools import TOOLS
 from daybreak_engine.model import (
     applications,
     charms,
+    constraints,
     models,
     operation,
     resources,
@@ -275,6 +276,7 @@ class UnitPod:
         assert fact.unit.charm_id is not None
         meta = charms.meta(tx, fact.unit.charm_id)
         instances = {instance.id: instance for instance in storage.of(tx, self.unit)}
+        limits = constraints.limits(fact.application.constraints)
         return podspec.pod_spec(
             self._cluster.instance,
             self._cluster.plan,
@@ -287,6 +289,8 @@ class UnitPod:
             tools=sorted(TOOLS),
             storages={name: self._volume(name) for name in instances},
             charm_user=meta.charm_user,
+            memory=limits.memory,
+            cpus=limits.cpus,
         )
 
     def _volume(self, storage_id: str) -> Path:

@@ -7,7 +7,17 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from daybreak_engine import charmfile, errors
-from daybreak_engine.model import charms, config, relations, rows, statuses, storage, units
+from daybreak_engine.model import (
+    charms,
+    config,
+    models,
+    relations,
+    rows,
+    statuses,
+    storage,
+    units,
+)
+from daybreak_engine.model.constraints import limits
 from daybreak_engine.model.store import Transaction, dump, load
 
 if TYPE_CHECKING:
@@ -31,7 +41,8 @@ def add(
 ) -> rows.Application:
     """Deploy an application: its peer relations exist and its units wait for their pods.
 
-    `options` are parsed values (`config.parse`). Resources: `resources.put`, before the commit.
+    `options` and `constraints` are parsed values (`config.parse`, `constraints.parse`). Resources:
+    `resources.put`, before the commit.
 
     Raises:
         errors.ExistsError: The name is taken.
@@ -54,7 +65,7 @@ def add(
         name,
         charm_id,
         int(trust),
-        dump(dict(constraints or {})),
+        dump(_with_defaults(tx, constraints or {})),
         dump(dict(storage_directives or {})),
         service_address,
         str(uuid.uuid4()),
@@ -147,15 +158,15 @@ def set_exposed(tx: Transaction, name: str, exposed: bool) -> None:
 
 
 def set_constraints(tx: Transaction, name: str, constraints: Mapping[str, str]) -> None:
-    """Replace the constraints: causes new pods, as in Juju."""
-    text = dump(dict(constraints))
-    if tx.run(
-        "UPDATE applications SET constraints_json = ? WHERE name = ? AND constraints_json <> ?",
-        text,
-        name,
-        text,
-    ):
+    """Replace the constraints: pods are replaced when they mean other limits, as in Juju."""
+    old, new = get(tx, name).constraints, _with_defaults(tx, constraints)
+    tx.run("UPDATE applications SET constraints_json = ? WHERE name = ?", dump(new), name)
+    if limits(old) != limits(new):
         touch_charm(tx, name)
+
+
+def _with_defaults(tx: Transaction, constraints: Mapping[str, str]) -> dict[str, str]:
+    return {**models.get(tx).constraints, **constraints}
 
 
 def set_partition(tx: Transaction, name: str, partition: int) -> None:

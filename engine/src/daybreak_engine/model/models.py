@@ -92,7 +92,7 @@ def set_config(tx: Transaction, changes: Mapping[str, Any]) -> None:
 
 
 def set_constraints(tx: Transaction, constraints: Mapping[str, str]) -> None:
-    """Replace the model's constraints (kept and shown, not acted on)."""
+    """Replace the model's constraints: defaults of what applications are given from now on."""
     tx.run("UPDATE models SET constraints_json = ?", dump(dict(constraints)))
 
 

@@ -45,7 +45,7 @@ class Charm:
 class Application:
     """An application. `storage` holds the directives given at deploy (`5M`) by storage name.
 
-    `charm_modified_version` grows with everything that makes new pods: charm, resources.
+    `charm_modified_version` grows with everything that makes new pods: charm, resources, limits.
     """
 
     name: str

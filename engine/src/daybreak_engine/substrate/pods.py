@@ -256,7 +256,8 @@ def run_arguments(instance: Instance, spec: PodSpec, container: ContainerSpec) -
     args += [f"--group-add={group}" for group in container.groups]
     args += _rights(container)
     if container.memory is not None:
-        args += [f"--memory={container.memory}"]
+        # podman would allow as much swap again. Where the kernel does not account for it, it only says so.
+        args += [f"--memory={container.memory}", f"--memory-swap={container.memory}"]
     if container.cpus is not None:
         args.append(f"--cpus={container.cpus}")
     if container.shm_size is not None:

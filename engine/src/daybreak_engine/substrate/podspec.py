@@ -122,7 +122,7 @@ def pod_spec(
             instances.
         charm_user: ``root``, ``sudoer`` or ``non-root`` as in the metadata.
         memory: Limit in bytes for each container (Juju's `mem` constraint).
-        cpus: Limit for each container (Juju's `cpu-power`).
+        cpus: Limit for each container of a workload (Juju's `cpu-power`).
         labels: For all containers.
     """
     name = unit_file_name(unit)
@@ -167,7 +167,6 @@ def pod_spec(
         gid=charm_uid,
         groups=groups,
         memory=memory,
-        cpus=cpus,
         workdir="/var/lib/juju",
     )
     return PodSpec(

@@ -49,7 +49,7 @@ class ContainerSpec:
         namespaces: Namespaces to share instead of having new ones: of ``pid``, ``ipc``, ``cgroup``
             to the process that has them; 0 makes one that is shown to no other (``cgroup`` only).
         host_pid: Share the machine's process namespace.
-        memory: Limit in bytes.
+        memory: Limit in bytes, without any swap.
         cpus: Limit in CPUs.
         shm_size: Size of ``/dev/shm`` in bytes; None for podman's 64 MiB.
         workdir: Working directory.
