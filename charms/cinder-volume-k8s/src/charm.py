@@ -107,7 +107,7 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         certificate_transfer.bundle(*authorities),
     )
     debug = bool(context.config["debug"])
-    size = sizing.api(context.machine)
+    size = sizing.api(context.machine(CONTAINER))
     ours = volume.all_options(context.app, backend, cloud, size, debug=debug)
     known = known.extended({backend.name: "backend_defaults"})
     if fault := known.check(overrides) or known.check(ours):

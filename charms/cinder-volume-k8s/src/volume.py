@@ -7,7 +7,7 @@ from pathlib import Path
 import backends
 
 from daybreak_charm import sizing
-from daybreak_charm.nodes import Component, Container, HostPath, scripts, shares, shell
+from daybreak_charm.nodes import Component, Container, HostPath, Resources, scripts, shares, shell
 from daybreak_charm.nodes.objects import FILES, HOSTNAME, PROGRAMS, Object
 from daybreak_charm.openstack import options
 from daybreak_charm.openstack.service import CONNECTED
@@ -101,6 +101,7 @@ def component(conf: str, backend: backends.Backend, cloud: Cloud, folder: str) -
                 "cinder-volume.sh",
                 (shares.FOLDER,),
                 (f"{PROGRAMS}/volume-ready.sh",),
+                Resources(cpu=100, memory_mb=512, limit_mb=4096),
             ),
         ),
         "RollingUpdate",

@@ -31,6 +31,11 @@ SECRET = "secret-key"  # noqa: S105 - the key of a secret's id in the peer datab
 LATER = "peers-relation-changed"
 
 
+def size(context: Context) -> sizing.ApiSize:
+    """Its workers and threads."""
+    return sizing.api(context.machine(CONTAINER))
+
+
 def secret_gate(context: Context) -> Outcome:
     """Whether the key exists that signs what browsers bring back; the leader makes it, once."""
     acting = context.acting and context.leader
@@ -73,7 +78,7 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
         identity_url=context.needs["identity-credentials"].internal_url,
         prefix=where.prefix,
         origins=tuple(dict.fromkeys(_origin(url) for url in (where.public, where.internal))),
-        size=sizing.api(context.machine),
+        size=size(context),
         any_address=urls.any_address(context.bind_address),
         cache_servers=cache.servers if cache else (),
         time_zone=zone,
@@ -97,7 +102,7 @@ class HorizonCharm(DaybreakCharm):
             needs.cache(),
             needs.trusted(),
             *(
-                needs.route(endpoint, workload.PORT, needs.health(workload.HEALTH_PORT))
+                needs.route(endpoint, workload.PORT, needs.health(workload.HEALTH_PORT), size=size)
                 for endpoint in (needs.INTERNAL, needs.PUBLIC)
             ),
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from daybreak_charm import ini
-from daybreak_charm.nodes import Component, Container, shares, shell
+from daybreak_charm.nodes import Component, Container, Resources, shares, shell
 from daybreak_charm.nodes.objects import FILES, PROGRAMS
 from daybreak_charm.openstack import options
 from daybreak_charm.openstack.service import CONNECTED
@@ -139,6 +139,7 @@ def ovn_controller(chosen: Settings, cloud: Cloud, tls: Tls) -> Component:
                 "ovn-controller.sh",
                 ("/run/openvswitch", "/run/ovn"),
                 (f"{PROGRAMS}/ovn-ready.sh",),
+                Resources(cpu=50, memory_mb=64, limit_mb=1024),
             ),
         ),
         "RollingUpdate",
@@ -260,6 +261,7 @@ def nova_compute(
                     shares.FOLDER,
                 ),
                 _connected(folder, "nova-compute", str(cloud.messaging.port)),
+                Resources(cpu=100, memory_mb=512, limit_mb=4096),
             ),
         ),
         "RollingUpdate",
@@ -339,6 +341,7 @@ def neutron_agent(chosen: Settings, cloud: Cloud, tls: Tls, folder: str) -> Comp
                 "neutron-ovn-agent.sh",
                 ("/run/openvswitch", "/var/lib/neutron", "/run/netns"),
                 _connected(folder, "neutron-ovn-agent", port),
+                Resources(cpu=100, memory_mb=512, limit_mb=2048),
             ),
         ),
         "RollingUpdate",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from daybreak_charm.nodes import Component, Container, HostPath, scripts, shares
+from daybreak_charm.nodes import Component, Container, HostPath, Resources, scripts, shares
 
 STATE = "/var/lib/daybreak-hypervisor"
 RUN = "/run/daybreak-hypervisor"
@@ -64,6 +64,7 @@ def openvswitch() -> Component:
                 "ovsdb.sh",
                 (*KEPT, *OVS_PATHS[1:]),
                 ("ovs-vsctl", "--timeout=4", "--no-wait", "list-br"),
+                Resources(cpu=50, memory_mb=64),
             ),
             Container(
                 "ovs-vswitchd",
@@ -73,6 +74,7 @@ def openvswitch() -> Component:
                     *("ovs-vsctl", "--timeout=4", "get", "Open_vSwitch", "."),
                     "external_ids:daybreak-datapath",
                 ),
+                Resources(cpu=200, memory_mb=256),
             ),
         ),
         "OnDelete",
@@ -95,12 +97,14 @@ def libvirt(files: Mapping[str, str], name: str) -> Component:
                 "virtlogd.sh",
                 LIBVIRT_PATHS,
                 ("test", "-S", "/run/libvirt/virtlogd-sock"),
+                Resources(cpu=10, memory_mb=32),
             ),
             Container(
                 "libvirtd",
                 "libvirtd.sh",
                 LIBVIRT_PATHS,
                 ("virsh", "--connect", SOCKET, "uri"),
+                Resources(cpu=100, memory_mb=128),
                 period=30,
             ),
         ),

@@ -84,6 +84,11 @@ def new_password() -> dict[str, str]:
 # --- inputs -----------------------------------------------------------------------------------
 
 
+def size(context: Context) -> sizing.ApiSize:
+    """Its workers and threads."""
+    return sizing.api(context.machine(CONTAINER))
+
+
 def read_secrets(context: Context) -> tuple[keys.Ring, keys.Ring, str] | None:
     """Fernet keys, credential keys and the administrator's password; None when one is unreadable."""
     fernet, credential = keys.read(context, keys.FERNET), keys.read(context, keys.CREDENTIAL)
@@ -128,7 +133,7 @@ def read(context: Context) -> workload.Inputs | Waiting | Blocked:
         internal_url=where.internal,
         public_url=where.public,
         prefix=where.prefix,
-        size=sizing.api(context.machine),
+        size=size(context),
         any_address=urls.any_address(context.bind_address),
         cache_servers=cache.servers if cache else (),
         domains=tuple(sorted(context.needs["domain-config"], key=lambda d: d.domain)),
@@ -261,7 +266,7 @@ class KeystoneCharm(DaybreakCharm):
             needs.database("keystone"),
             needs.cache(),
             *(
-                needs.route(endpoint, workload.PORT, needs.health(workload.HEALTH_PORT))
+                needs.route(endpoint, workload.PORT, needs.health(workload.HEALTH_PORT), size=size)
                 for endpoint in (needs.INTERNAL, needs.PUBLIC)
             ),
             Need(

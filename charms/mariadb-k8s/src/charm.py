@@ -40,7 +40,6 @@ SERVER = accounts.CONTAINER
 PROXY = "proxy"
 # Seconds that a hook itself waits, and between two looks.
 _IN_HOOK, _STEP = 5.0, 0.1
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         return wrong
     try:
         sizes = mariadb.sizes(
-            memory_limit(context.container(SERVER)),
-            context.machine.memory_mb * 2**20,
+            context.machine(SERVER),
             max_connections=int(context.config["max-connections"]),
             buffer_pool_mib=int(context.config["buffer-pool-mib"]),
         )
@@ -143,17 +141,6 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         version=server.version if server else "",
         hint="; ".join(filter(None, hints)),
     )
-
-
-def memory_limit(container: ops.Container) -> int | None:
-    """Return the memory limit of a container in bytes, None without one."""
-    for path in _LIMITS:
-        try:
-            with container.pull(path) as file:
-                return mariadb.memory_limit(file.read())
-        except pebble.PathError:
-            continue
-    return None
 
 
 def render(inputs: Inputs) -> list[File | Folder]:

@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 
 import galera
 
+from daybreak_charm.sizing import Machine
+
 SERVER_PORT = 3307
 
 STORAGE = PurePosixPath("/var/lib/mysql")
@@ -39,8 +41,6 @@ _BASE_MIB = 160
 _MIN_POOL_MIB = 64
 _MIN_CONNECTIONS = 50
 _MAX_CONNECTIONS = 5000
-# Without a limit of its own a container shares the machine with all the others.
-_UNLIMITED_PART = 16
 _MIN_BUDGET_MIB = 512
 
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
@@ -64,14 +64,11 @@ class Sizes:
     max_connections: int
 
 
-def sizes(
-    limit: int | None, machine: int, *, max_connections: int = 0, buffer_pool_mib: int = 0
-) -> Sizes:
+def sizes(machine: Machine, *, max_connections: int = 0, buffer_pool_mib: int = 0) -> Sizes:
     """Return sizes that fit the memory.
 
     Args:
-        limit: the memory limit of the container in bytes; None without one.
-        machine: the memory of the machine in bytes, used where there is no limit.
+        machine: what the container may count on.
         max_connections: the operator's choice; 0 derives it.
         buffer_pool_mib: the operator's choice; 0 derives it.
 
@@ -83,26 +80,11 @@ def sizes(
     """
     if max_connections < 0 or buffer_pool_mib < 0:
         raise InvalidError("max-connections and buffer-pool-mib are 0 (derived) or more")
-    if limit is None:
-        budget = max(_MIN_BUDGET_MIB, machine // _UNLIMITED_PART // 2**20)
-    else:
-        budget = limit // 2**20
-    free = max(0, budget - _BASE_MIB)
+    free = max(0, machine.budget_mb(least=_MIN_BUDGET_MIB) - _BASE_MIB)
     pool = buffer_pool_mib or max(_MIN_POOL_MIB, free // 4)
     derived = (free - pool) * 1024 // _CONNECTION_KIB
     connections = max_connections or min(_MAX_CONNECTIONS, max(_MIN_CONNECTIONS, derived))
     return Sizes(buffer_pool_mib=pool, max_connections=connections)
-
-
-def memory_limit(text: str) -> int | None:
-    """Return the limit in bytes from `memory.max` or `memory.limit_in_bytes`, None without one.
-
-    Version 2 of control groups says `max`; version 1 a number near 2**63.
-    """
-    text = text.strip()
-    if not text.isdecimal() or int(text) >= 2**60:
-        return None
-    return int(text)
 
 
 def settings(derived: Sizes, member: galera.Member, cluster: str) -> dict[str, dict[str, Setting]]:

@@ -22,7 +22,7 @@ CONTAINER = "memcached"
 def read(context: Context) -> memcached.Inputs | Waiting | Blocked:
     """Return what the options, the machine and the image say."""
     try:
-        memory = memcached.memory_mib(int(context.config["memory"]), context.machine.memory_mb)
+        memory = memcached.memory_mib(int(context.config["memory"]), context.machine(CONTAINER))
     except memcached.InvalidError as error:
         return Blocked("the option memory is too small", str(error))
     layout = context.layout(CONTAINER)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from daybreak_charm.sizing import Machine
+
 PORT = 11211
 MIN_MIB = 64
 MAX_DERIVED_MIB = 1024
@@ -27,14 +29,15 @@ class Inputs:
     version: str = ""
 
 
-def memory_mib(option: int, machine_mib: int) -> int:
+def memory_mib(option: int, machine: Machine) -> int:
     """Return the memory for items in MiB: the operator's choice, or derived when that is 0.
 
     Raises:
         InvalidError: a choice below 64.
     """
     if option == 0:
-        return min(MAX_DERIVED_MIB, max(MIN_MIB, machine_mib // _MACHINE_PART))
+        budget = machine.budget_mb(parts=_MACHINE_PART)
+        return min(MAX_DERIVED_MIB, max(MIN_MIB, budget * 3 // 4 if machine.limit_mb else budget))
     if option < MIN_MIB:
         raise InvalidError(f"set memory to {MIN_MIB} MiB or more, or to 0 to derive it")
     return option

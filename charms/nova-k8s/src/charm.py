@@ -43,7 +43,7 @@ def console_route() -> Need:
     """A URL for users' consoles: files at the proxy's root, and a connection for as long as a user looks."""
     path = f"/{CONSOLE_PAGE}"
     check = ingress.HealthCheck(path, port=CONSOLE_PORT, scheme="https")
-    return needs.route(CONSOLE, CONSOLE_PORT, check, suffix="-console", strip=True, limited=False)
+    return needs.route(CONSOLE, CONSOLE_PORT, check, suffix="-console", strip=True)
 
 
 def console_url(context: Context) -> str:

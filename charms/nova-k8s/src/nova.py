@@ -179,7 +179,7 @@ NOVA = Service(
         steps.online(*_MANAGE, "db", "online_data_migrations"),
     ),
     workers=(
-        Worker("nova-conductor", CONTAINER, environment=threads),
+        Worker("nova-conductor", CONTAINER, environment=threads, scaled=True),
         Worker("nova-scheduler", CONTAINER, environment=threads),
         Worker(
             "nova-novncproxy",

@@ -82,9 +82,7 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         return wrong
     try:
         sizes = rabbitmq.sizes(
-            context.memory_limit(CONTAINER),
-            context.machine.memory_mb,
-            context.machine.cpus,
+            context.machine(CONTAINER),
             memory_mib=int(context.config["memory"]),
         )
     except rabbitmq.InvalidError as error:

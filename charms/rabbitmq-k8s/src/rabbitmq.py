@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from daybreak_charm.sizing import Machine
+
 TLS_PORT = 5671
 PORT = 5672
 """Without TLS: on the loopback for the health check, or for everybody if the operator wants it."""
@@ -38,8 +40,6 @@ _QUORUM_SECONDS = 8
 _DRAIN_SECONDS = 8
 
 _MIB = 2**20
-# Without a limit of its own a container shares the machine with all the others.
-_UNLIMITED_PART = 16
 _MIN_BUDGET_MIB = 512
 # RabbitMQ's own part of the memory that it may use before it holds publishers back.
 _WATERMARK = 0.6
@@ -72,13 +72,11 @@ class Sizes:
     disk_mib: int
 
 
-def sizes(limit: int | None, machine_mib: int, cpus: int, *, memory_mib: int = 0) -> Sizes:
+def sizes(machine: Machine, *, memory_mib: int = 0) -> Sizes:
     """Return sizes that fit the machine.
 
     Args:
-        limit: Memory limit of the container in bytes; None without one.
-        machine_mib: Memory of the machine, used where there is no limit.
-        cpus: Processors of the machine.
+        machine: What the container may count on.
         memory_mib: The operator's choice of the budget; 0 derives it.
 
     Raises:
@@ -86,12 +84,12 @@ def sizes(limit: int | None, machine_mib: int, cpus: int, *, memory_mib: int = 0
     """
     if memory_mib and memory_mib < _MIN_BUDGET_MIB:
         raise InvalidError(f"set memory to {_MIN_BUDGET_MIB} MiB or more, or to 0 to derive it")
-    derived = limit // _MIB if limit else max(_MIN_BUDGET_MIB, machine_mib // _UNLIMITED_PART)
+    derived = machine.budget_mb(least=_MIN_BUDGET_MIB)
     memory = int((memory_mib or derived) * _WATERMARK)
     return Sizes(
         memory_mib=memory,
         # Half of the processors, as for an API: they are shared with the rest of the cloud.
-        schedulers=max(1, (cpus + 1) // 2),
+        schedulers=max(1, (machine.cpus + 1) // 2),
         wal_mib=max(_MIN_WAL_MIB, min(_MAX_WAL_MIB, memory // 8)),
         disk_mib=memory,
     )

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from daybreak_charm.nodes import Component, Container, HostPath, Owner, cluster, objects, shares
+from daybreak_charm.nodes import (
+    Component,
+    Container,
+    HostPath,
+    Owner,
+    Resources,
+    cluster,
+    objects,
+    shares,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +45,7 @@ def owner(**scripts: str) -> Owner:
 
 
 def component(update: Any, **files: str) -> Component:
-    container = Container("main", "main.sh", ("/x",), ("true",))
+    container = Container("main", "main.sh", ("/x",), ("true",), Resources(50, 64, 512))
     return Component("part", "image", (container,), update, files, joined=False)
 
 

@@ -122,6 +122,15 @@ def test_sizes_fit_together(cpus: int, memory_mb: int) -> None:
     assert size.workers == 1 or 10 * size.workers * sizing.WORKER_MB <= memory_mb * 2 / 3
 
 
+@pytest.mark.parametrize("limit_mb", [256, 512, 1024, 2048, 16384])
+def test_workers_fit_the_limit_of_their_container(limit_mb: int) -> None:
+    # Nova: two APIs, and a conductor with as many processes; their masters, the scheduler and the consoles' proxy.
+    machine = Machine(64, 262144, limit_mb)
+    workers = sizing.api(machine, scaled=3, alone=5).workers
+    assert workers == 1 or (3 * workers + 5) * sizing.WORKER_MB <= limit_mb
+    assert workers == sizing.MAX_WORKERS or (3 * workers + 8) * sizing.WORKER_MB > limit_mb
+
+
 def test_whoever_asks_waits_longer_than_whoever_answers() -> None:
     limits = [
         sizing.LONG_TIMEOUT,
@@ -276,6 +285,13 @@ def test_no_secret_reaches_the_plan() -> None:
     value = service_dict(Process("p", "run"), [File("/x", "the-secret-itself")])
     assert "the-secret-itself" not in str(value)
     assert "the-secret-itself" not in repr(File("/x", "the-secret-itself"))
+
+
+def test_a_limit_of_processors_as_both_versions_of_control_groups_write_it() -> None:
+    assert sizing.cpu_limit("max 100000\n") is None
+    assert sizing.cpu_limit("-1\n 100000\n") is None
+    assert sizing.cpu_limit("150000\n 100000\n") == 2
+    assert sizing.cpu_limit("") is None
 
 
 def test_a_memory_limit_as_both_versions_of_control_groups_write_it() -> None:

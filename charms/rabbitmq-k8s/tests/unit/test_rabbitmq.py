@@ -6,24 +6,24 @@ import hashlib
 import pytest
 import rabbitmq
 
-GIB = 2**30
+from daybreak_charm.sizing import Machine
 
 
 def test_sizes_follow_the_limit_of_the_container() -> None:
-    sizes = rabbitmq.sizes(2 * GIB, 64 * 1024, 8)
+    sizes = rabbitmq.sizes(Machine(8, 64 * 1024, 2048))
     assert sizes == rabbitmq.Sizes(memory_mib=1228, schedulers=4, wal_mib=153, disk_mib=1228)
 
 
 def test_without_a_limit_the_machine_is_shared() -> None:
-    assert rabbitmq.sizes(None, 24 * 1024, 2).memory_mib == 921
-    assert rabbitmq.sizes(None, 2 * 1024, 1) == rabbitmq.Sizes(307, 1, 38, 307)
-    assert rabbitmq.sizes(None, 1024 * 1024, 64).wal_mib == 512
+    assert rabbitmq.sizes(Machine(2, 24 * 1024)).memory_mib == 921
+    assert rabbitmq.sizes(Machine(1, 2 * 1024)) == rabbitmq.Sizes(307, 1, 38, 307)
+    assert rabbitmq.sizes(Machine(64, 1024 * 1024)).wal_mib == 512
 
 
 def test_the_operators_choice_of_memory() -> None:
-    assert rabbitmq.sizes(2 * GIB, 1024, 2, memory_mib=1000).memory_mib == 600
+    assert rabbitmq.sizes(Machine(2, 1024, 2048), memory_mib=1000).memory_mib == 600
     with pytest.raises(rabbitmq.InvalidError, match="512"):
-        rabbitmq.sizes(None, 1024, 2, memory_mib=100)
+        rabbitmq.sizes(Machine(2, 1024), memory_mib=100)
 
 
 def test_a_hash_is_what_rabbitmq_checks() -> None:
@@ -35,7 +35,7 @@ def test_a_hash_is_what_rabbitmq_checks() -> None:
 
 
 def test_plain_connections_only_within_the_pod_or_when_wanted() -> None:
-    sizes = rabbitmq.sizes(None, 1024, 1)
+    sizes = rabbitmq.sizes(Machine(1, 1024))
     safe = rabbitmq.configuration(sizes, "c", plaintext=False)
     assert "listeners.tcp.1 = 127.0.0.1:5672" in safe
     assert "listeners.tcp.default" not in safe

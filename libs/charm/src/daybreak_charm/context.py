@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,13 +13,19 @@ import ops
 from daybreak_charm import containers
 from daybreak_charm import layout as layouts
 from daybreak_charm.effects import Effects
-from daybreak_charm.sizing import Machine, memory_limit
+from daybreak_charm.sizing import Machine, cpu_limit, memory_limit
 from daybreak_interfaces import NotReady, put
 
 if TYPE_CHECKING:
     from daybreak_charm.tls import Certificate
 
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUP = "/sys/fs/cgroup"
+_MEMORY = ((f"{_CGROUP}/memory.max",), (f"{_CGROUP}/memory/memory.limit_in_bytes",))
+_CPUS = (
+    (f"{_CGROUP}/cpu.max",),
+    (f"{_CGROUP}/cpu/cpu.cfs_quota_us", f"{_CGROUP}/cpu/cpu.cfs_period_us"),
+)
+"""Files that say what a container may use, of version 2 and version 1 of control groups."""
 APPLIED = "applied"
 """Key in a unit's peer databag: digests of the secrets that its processes run with, by bare id."""
 GENERATION = "generation"
@@ -53,6 +60,7 @@ class Context:
         self.changed = False
         self._peers = peers
         self._read: dict[str, dict[str, str] | None] = {}
+        self._machines: dict[str, Machine] = {}
         self._ids: dict[str, str] = {}
         self._made: dict[str, str] = {}
 
@@ -126,23 +134,28 @@ class Context:
             return None
         return str(address) if address else None
 
-    @cached_property
-    def machine(self) -> Machine:
-        """Processors and memory that the unit may count on."""
-        return Machine(cpus=os.cpu_count() or 1, memory_mb=_memory_mb())
+    def machine(self, container: str) -> Machine:
+        """Processors and memory that a workload container may count on; the machine's while it does not answer."""
+        if container not in self._machines:
+            processors = os.cpu_count() or 1
+            memory = memory_limit(self._limit(container, _MEMORY))
+            self._machines[container] = Machine(
+                cpus=min(processors, cpu_limit(self._limit(container, _CPUS)) or processors),
+                memory_mb=_memory_mb(),
+                limit_mb=memory // 2**20 if memory else None,
+            )
+        return self._machines[container]
+
+    def _limit(self, container: str, versions: Sequence[Sequence[str]]) -> str:
+        """What the files of the first version that is there say; empty without one."""
+        for paths in versions:
+            with suppress(ops.pebble.PathError, ops.pebble.ConnectionError):
+                return " ".join(containers.read_text(self.container(container), p) for p in paths)
+        return ""
 
     def container(self, name: str) -> ops.Container:
         """A workload container."""
         return self.charm.unit.get_container(name)
-
-    def memory_limit(self, container: str) -> int | None:
-        """Memory limit of a workload container in bytes, None without one."""
-        for path in _LIMITS:
-            try:
-                return memory_limit(containers.read_text(self.container(container), path))
-            except ops.pebble.PathError:
-                continue
-        return None
 
     def layout(self, container: str) -> layouts.Layout | None:
         """Layout of a container's image; None when it has no layout file."""

@@ -1,5 +1,6 @@
 """One table for workers, threads, pools and time limits, so that they fit together."""
 
+import math
 from dataclasses import dataclass
 
 MAX_WORKERS = 8
@@ -16,12 +17,27 @@ LONG_TIMEOUT = 3600
 """Consoles, uploads."""
 
 
+PARTS = 16
+"""Without a limit of its own a container shares the machine with about so many others."""
+
+
 @dataclass(frozen=True)
 class Machine:
-    """What a unit may count on."""
+    """What a container may count on.
+
+    Attributes:
+        cpus: Processors: the machine's, or fewer where the container may not use all of them.
+        memory_mb: Memory of the machine.
+        limit_mb: What the container may use of it; None without a limit.
+    """
 
     cpus: int
     memory_mb: int
+    limit_mb: int | None = None
+
+    def budget_mb(self, *, parts: int = PARTS, least: int = 0) -> int:
+        """Memory to plan with: the limit, else one of so many parts of the machine, or at least so much."""
+        return max(least, self.memory_mb // parts) if self.limit_mb is None else self.limit_mb
 
 
 def memory_limit(text: str) -> int | None:
@@ -33,6 +49,19 @@ def memory_limit(text: str) -> int | None:
     if not text.isdecimal() or int(text) >= 2**60:
         return None
     return int(text)
+
+
+def cpu_limit(text: str) -> int | None:
+    """Processors that a control group is worth, rounded up; None without a limit.
+
+    Args:
+        text: Quota and period in microseconds, as version 2 has them in one file (`cpu.max`) and version 1 in two.
+            No limit is `max`, or -1.
+    """
+    words = text.split()
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        return None
+    return max(1, math.ceil(int(words[0]) / int(words[1])))
 
 
 @dataclass(frozen=True)
@@ -62,15 +91,17 @@ class ApiSize:
         return self.workers * (self.pool_size + self.max_overflow)
 
 
-def api(machine: Machine) -> ApiSize:
-    """Sizes of an API unit.
+def api(machine: Machine, *, scaled: int = 1, alone: int = 1) -> ApiSize:
+    """Sizes of a unit whose processes are APIs.
 
-    One control plane has about ten APIs on a machine, so that one of them takes a worker for each
-    two
-    processors and a sixteenth of the memory; threads do the rest (bcrypt and the database release
-    the
-    interpreter's lock).
+    One control plane has about ten APIs on a machine, so that one of them takes a worker for each two processors and
+    its part of the memory; threads do the rest (bcrypt and the database release the interpreter's lock).
+
+    Args:
+        machine: What the container may count on.
+        scaled: Programs in it that have so many workers each.
+        alone: Processes of a worker's size beside these; what starts an API's workers is one.
     """
-    by_memory = max(1, machine.memory_mb // 16 // WORKER_MB)
+    by_memory = (machine.budget_mb() // WORKER_MB - (alone if machine.limit_mb else 0)) // scaled
     workers = max(1, min(MAX_WORKERS, (machine.cpus + 1) // 2, by_memory))
     return ApiSize(workers=workers, threads=THREADS, pool_size=THREADS // 2, max_overflow=THREADS)

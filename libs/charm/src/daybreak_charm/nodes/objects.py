@@ -55,6 +55,23 @@ class HostPath:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a container takes of its node.
+
+    Attributes:
+        cpu: Thousandths of a processor that it gets when others want them, too. It may take more: a limit would slow
+            it down on an idle node.
+        memory_mb: Memory that the node keeps for it.
+        limit_mb: The most memory that its processes may have; None where these leave its control group, which no
+            limit reaches.
+    """
+
+    cpu: int
+    memory_mb: int
+    limit_mb: int | None = None
+
+
+@dataclass(frozen=True)
 class Container:
     """A container of a component; all run as root with all rights, because they manage the node.
 
@@ -63,6 +80,7 @@ class Container:
         script: What it runs, one of its owner's programs.
         paths: What it sees of the node.
         ready: Command that exits with 0 when it does its work.
+        resources: What it takes of its node.
         period: Seconds between two of these.
     """
 
@@ -70,6 +88,7 @@ class Container:
     script: str
     paths: tuple[str, ...]
     ready: tuple[str, ...]
+    resources: Resources
     period: int = 10
 
 
@@ -220,6 +239,7 @@ def _container(owner: Owner, item: Container, image: str) -> Object:
         "image": image,
         "command": [f"{PROGRAMS}/{item.script}"],
         "securityContext": {"privileged": True, "runAsUser": 0},
+        "resources": _resources(item.resources),
         "env": [
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
@@ -241,6 +261,12 @@ def _container(owner: Owner, item: Container, image: str) -> Object:
             ),
         ],
     }
+
+
+def _resources(wanted: Resources) -> Object:
+    requests = {"cpu": f"{wanted.cpu}m", "memory": f"{wanted.memory_mb}Mi"}
+    limits = {"memory": f"{wanted.limit_mb}Mi"} if wanted.limit_mb else {}
+    return {"requests": requests, "limits": limits}
 
 
 def _volume(name: str, **source: object) -> Object:

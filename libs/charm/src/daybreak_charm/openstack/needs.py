@@ -96,7 +96,7 @@ def route(
     suffix: str = "",
     *,
     strip: bool = False,
-    limited: bool = True,
+    size: Callable[[Context], sizing.ApiSize] | None = None,
 ) -> Need:
     """A URL at the gateway, without a slash at its end.
 
@@ -108,12 +108,12 @@ def route(
         check: How the gateway asks for its health.
         suffix: What tells a second API of an application from its first, such as `-metadata`.
         strip: Whether the gateway takes the path off instead, for a service that cannot be told of it.
-        limited: Whether the service has a number of requests that it works on at the same time, as an API under
-            uwsgi has; others wait in the gateway.
+        size: Size of a service that works on so many requests at the same time, as an API under uwsgi does; others
+            wait in the gateway.
     """
 
     def request(context: Context, relation: ops.Relation) -> None:
-        concurrency = sizing.api(context.machine).concurrency if limited else None
+        concurrency = size(context).concurrency if size else None
         server = ingress.Server(context.fqdn, context.bind_address, concurrency)
         ingress.write_unit(relation.data[context.charm.unit], server)
         if context.leader:

@@ -129,6 +129,7 @@ class Worker:
         environment: Makes its variables.
         ports: Makes the ports of which it must have a connection to one; None is the message queue's.
         kill_delay: Time between SIGTERM and SIGKILL.
+        scaled: Whether its configuration gives it as many processes as an API has workers.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Worker:
     environment: Callable[[Inputs], Mapping[str, str]] = lambda _: {}
     ports: Callable[[Inputs], tuple[int, ...]] | None = None
     kill_delay: str = "20s"
+    scaled: bool = False
 
 
 def _none(_: Inputs) -> Any:
@@ -272,7 +274,7 @@ def read(context: Context, service: Service) -> Inputs | Waiting | Blocked:
         ca=certificate_transfer.bundle(*authorities),
         region=str(context.config["region"]),
         urls={api.name: api_urls(context, api) for api in service.apis},
-        size=sizing.api(context.machine),
+        size=size(context, service),
         any_address=urls.any_address(context.bind_address),
         fqdn=context.fqdn,
         databases=databases,
@@ -289,6 +291,16 @@ def read(context: Context, service: Service) -> Inputs | Waiting | Blocked:
     if fault := known.check(all_options(service, inputs)):
         return Blocked(fault, "refresh the charm")
     return inputs
+
+
+def size(context: Context, service: Service) -> sizing.ApiSize:
+    """Workers, threads and pools of a service all of whose processes share the main container."""
+    scaled = [worker for worker in service.workers if worker.scaled]
+    return sizing.api(
+        context.machine(service.containers[0]),
+        scaled=len(service.apis) + len(scaled),
+        alone=len(service.apis) + len(service.workers),
+    )
 
 
 def api_urls(context: Context, api: Api) -> needs.Urls:
@@ -464,7 +476,10 @@ def describe(service: Service) -> Description[Inputs]:
         needs.cache(),
         needs.trusted(),
         *(
-            needs.route(endpoint, api.port, needs.health(api.health_port), api.suffix)
+            needs.route(
+                *(endpoint, api.port, needs.health(api.health_port), api.suffix),
+                size=lambda context: size(context, service),
+            )
             for api in service.apis
             for endpoint in api.routes
         ),
