@@ -85,6 +85,34 @@ def test_units_are_those_of_the_overlay(name: str, units: int):
     assert bundles.units(bundle, [overlay]) == units
 
 
+def test_memory_is_that_of_all_containers_of_all_units(tmp_path: Path):
+    (tmp_path / "b.yaml").write_text(
+        "bundle: kubernetes\napplications:\n"
+        "  a: {charm: a, constraints: arch=amd64 mem=1536M, resources: {x-image: x, y-image: y}}\n"
+        "  b: {charm: b, constraints: mem=1G, resources: {x-image: x}}\n"
+    )
+    (tmp_path / "o.yaml").write_text("applications: {b: {scale: 3}}\n")
+    bundle = bundles.load(tmp_path / "b.yaml")
+
+    least = (64 + 2 * 1536) << 20
+    assert bundles.memory(bundle, []) == least + ((64 + 1024) << 20)
+    assert bundles.memory(bundle, [tmp_path / "o.yaml"]) == least + 3 * ((64 + 1024) << 20)
+
+
+@pytest.mark.parametrize("name", ["identity", "openstack"])
+def test_each_workload_says_how_much_memory_it_takes(name: str):
+    bundle = bundles.load(bundles.find(name, ROOT / "bundles"))
+    assert [app.name for app in bundle.applications if app.resources and not app.memory] == []
+
+
+def test_a_size_that_is_none_is_refused(tmp_path: Path):
+    (tmp_path / "b.yaml").write_text(
+        "bundle: kubernetes\napplications: {a: {charm: a, constraints: mem=lots}}\n"
+    )
+    with pytest.raises(DaybreakError, match="mem=lots: mem=1G is meant"):
+        bundles.load(tmp_path / "b.yaml")
+
+
 @pytest.mark.parametrize("name", ["single", "ha"])
 def test_an_overlay_is_about_units_and_storage_of_the_whole_control_plane(name: str):
     import yaml

@@ -103,6 +103,11 @@ class Run:
         """How many units the bundle has, with its overlays."""
         return bundles.units(self.bundle, self.sizes)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that a cluster keeps for the bundle, with its overlays."""
+        return bundles.memory(self.bundle, self.sizes)
+
 
 Step = Callable[[Run], tuple[str, str]]
 

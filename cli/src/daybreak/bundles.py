@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,9 @@ DEFAULT = "openstack"
 _CHOSEN = "bundle"
 """File of an instance's state: the bundle that it is made of."""
 IMAGE_PREFIX = "localhost:32000/daybreak/"
+CHARM_MEMORY = 64 << 20
+"""Bytes that Juju asks for beside a unit's workloads, for its agent (juju/juju, caas/constants.go)."""
+_SIZE = re.compile(r"([0-9]+)([MGT]?)")
 OVERLAY = "images.yaml"
 """Name of the overlay that says which images a cluster pulls."""
 
@@ -40,6 +44,8 @@ class Application:
     """Device files that they need (annotation `devices`)."""
     shares_mounts: bool = False
     """Whether they share mounts with the machine (annotation `host-paths: shared`)."""
+    memory: int = 0
+    """Bytes that a cluster keeps for each workload container, and the most that it may use (constraint `mem`)."""
 
     @property
     def charm_name(self) -> str:
@@ -204,7 +210,19 @@ def _application(path: Path, name: str, fields: Any) -> Application:
         tuple(str(annotations.get("kernel-modules", "")).split()),
         tuple(str(annotations.get("devices", "")).split()),
         annotations.get("host-paths") == "shared",
+        _memory(path, name, str(fields.get("constraints") or "")),
     )
+
+
+def _memory(path: Path, name: str, constraints: str) -> int:
+    for word in constraints.split():
+        key, _, size = word.partition("=")
+        if key == "mem":
+            found = _SIZE.fullmatch(size)
+            if found is None:
+                raise _not_a_bundle(path, f'application "{name}" has {word}: mem=1G is meant')
+            return int(found[1]) << (20 + 10 * "MGT".index(found[2] or "M"))
+    return 0
 
 
 def resources(overlay: Path, application: str) -> Mapping[str, str]:
@@ -223,13 +241,33 @@ def units(bundle: Bundle, overlays: Iterable[Path]) -> int:
     Raises:
         DaybreakError: An overlay cannot be read, or is none.
     """
+    return sum(_scales(bundle, overlays).values())
+
+
+def memory(bundle: Bundle, overlays: Iterable[Path]) -> int:
+    """Return how much memory, bytes, a cluster keeps for a bundle with overlays on it.
+
+    Juju asks for so much for every container, whatever that uses. Each image counts as a container: where several
+    share one it is a little more, where an image is for nodes something else.
+
+    Raises:
+        DaybreakError: An overlay cannot be read, or is none.
+    """
+    scales = _scales(bundle, overlays)
+    return sum(
+        scales[app.name] * (CHARM_MEMORY + app.memory * len(app.resources))
+        for app in bundle.applications
+    )
+
+
+def _scales(bundle: Bundle, overlays: Iterable[Path]) -> dict[str, int]:
     scales = {app.name: app.scale for app in bundle.applications}
     for path in overlays:
         for name, fields in _applications(path).items():
             scale = (fields or {}).get("scale")
             if isinstance(scale, int) and name in scales:
                 scales[name] = scale
-    return sum(scales.values())
+    return scales
 
 
 def _applications(overlay: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ..errors import DaybreakError
 from ..preflight import GIB, Finding, Level
 from . import checks
 from .cluster import Cluster
-from .embedded import UNIT_MEMORY
 from .steps import Call, Change
 from .undoing import Undo
 
@@ -80,7 +79,7 @@ class MicroK8s(Cluster):
         """Yield what MicroK8s, Juju and the bundle need of the machine."""
         yield checks.root("daybreak bootstrap --provider microk8s")
         yield checks.processors(PROCESSORS)
-        yield checks.memory(BASE_MEMORY + run.units * UNIT_MEMORY)
+        yield checks.memory(BASE_MEMORY + run.memory)
         yield checks.disk(Path("/var/snap"), DISK)
         yield checks.confinement()
         yield checks.modules({app.name: app.modules for app in run.bundle.applications})
