@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daybreak_charm.nodes import Component, Container, shares
+from daybreak_charm.nodes import Component, Container, Resources, shares
 
 from .node import Node, wait
 
@@ -40,7 +40,10 @@ DOMAIN = """
 
 def container(name: str, *paths: str) -> Component:
     """A component like Cinder's and Nova's: what mounts, and what has the folder."""
-    made = Container(name, f"{name}.sh", (*paths, shares.FOLDER), ("test", "-d", shares.FOLDER))
+    made = Container(
+        *(name, f"{name}.sh", (*paths, shares.FOLDER), ("test", "-d", shares.FOLDER)),
+        Resources(cpu=50, memory_mb=64),
+    )
     return Component(name, name, (made,), "RollingUpdate", joined=False)
 
 
