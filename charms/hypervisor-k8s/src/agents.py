@@ -115,14 +115,12 @@ class Cloud:
         databases: OVN's, by the names of their servers.
         addresses: The same by their addresses: Neutron's client of OVN resolves no names without a library that is
             not there.
-        nova: What Nova says of itself.
     """
 
     messaging: rabbitmq.Answer
     identity: keystone.Answer
     databases: ovsdb_cms.Answer
     addresses: ovsdb_cms.Answer
-    nova: nova.Answer
 
 
 # --- OVN --------------------------------------------------------------------------------------
@@ -167,9 +165,9 @@ def _connected(folder: str, program: str, port: str) -> tuple[str, ...]:
 # --- Nova -------------------------------------------------------------------------------------
 
 
-def nova_options(chosen: Settings, cloud: Cloud) -> dict[str, options.Section]:
+def nova_options(chosen: Settings, cloud: Cloud, told: nova.Answer) -> dict[str, options.Section]:
     """Options of nova-compute that are the same on all nodes."""
-    facts, identity = cloud.nova.facts, cloud.identity
+    facts, identity = told.facts, cloud.identity
     helper: options.Section = {
         # The agent is root already: no sudo.
         "helper_command": f"privsep-helper --config-file {FILES}/nova.conf"
@@ -237,13 +235,19 @@ def _console(url: str, option: str) -> options.Section:
 
 
 def nova_compute(
-    chosen: Settings, cloud: Cloud, tls: Tls, folder: str, overrides: ini.Options
+    chosen: Settings,
+    cloud: Cloud,
+    told: nova.Answer,
+    tls: Tls,
+    folder: str,
+    overrides: ini.Options,
 ) -> Component:
     """Nova's agent.
 
     Args:
         chosen: The operator's choices.
         cloud: What the relations said.
+        told: What Nova says of itself.
         tls: For who it trusts.
         folder: Of its program in the image.
         overrides: The operator's options, checked.
@@ -268,7 +272,7 @@ def nova_compute(
         {
             "ca.pem": tls.ca,
             "connected.py": CONNECTED,
-            "nova.conf": ini.render(ini.merge(nova_options(chosen, cloud), overrides)),
+            "nova.conf": ini.render(ini.merge(nova_options(chosen, cloud, told), overrides)),
             "settings": shell(BIN=folder, VIRT_TYPE=chosen.virt_type, CPU_MODE=chosen.cpu_mode),
         },
     )
@@ -277,9 +281,11 @@ def nova_compute(
 # --- Neutron ----------------------------------------------------------------------------------
 
 
-def neutron_options(chosen: Settings, cloud: Cloud) -> dict[str, options.Section]:
+def neutron_options(
+    chosen: Settings, cloud: Cloud, told: nova.Answer
+) -> dict[str, options.Section]:
     """Options of Neutron's agent that are the same on all nodes."""
-    where = urlsplit(cloud.nova.facts.metadata_url)
+    where = urlsplit(told.facts.metadata_url)
     databases = cloud.addresses
     helper: options.Section = {
         "helper_command": f"privsep-helper --config-file {FILES}/neutron.conf"
@@ -291,7 +297,7 @@ def neutron_options(chosen: Settings, cloud: Cloud) -> dict[str, options.Section
             "nova_metadata_protocol": where.scheme,
             "nova_metadata_host": where.hostname or "",
             "nova_metadata_port": where.port or (443 if where.scheme == "https" else 80),
-            "metadata_proxy_shared_secret": cloud.nova.metadata_secret or "",
+            "metadata_proxy_shared_secret": told.metadata_secret or "",
             "auth_ca_cert": CA,
             "metadata_workers": 1,
         },
@@ -322,12 +328,15 @@ _PRIVSEP = (
 )
 
 
-def neutron_agent(chosen: Settings, cloud: Cloud, tls: Tls, folder: str) -> Component:
+def neutron_agent(
+    chosen: Settings, cloud: Cloud, told: nova.Answer, tls: Tls, folder: str
+) -> Component:
     """Neutron's agent.
 
     Args:
         chosen: The operator's choices.
         cloud: What the relations said.
+        told: What Nova says of itself.
         tls: Its certificate.
         folder: Of its program in the image.
     """
@@ -348,7 +357,7 @@ def neutron_agent(chosen: Settings, cloud: Cloud, tls: Tls, folder: str) -> Comp
         {
             **tls.files,
             "connected.py": CONNECTED,
-            "neutron.conf": ini.render(neutron_options(chosen, cloud)),
+            "neutron.conf": ini.render(neutron_options(chosen, cloud, told)),
             "settings": shell(BIN=folder),
         },
     )

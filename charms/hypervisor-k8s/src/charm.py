@@ -48,11 +48,12 @@ IMAGES = ("libvirt-image", "openvswitch-image", "nova-image", "neutron-image")
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that decides what runs on the nodes."""
+    """Everything that decides what runs on the nodes; what Nova says of itself is the last to come."""
 
     owner: nodes.Owner
     chosen: agents.Settings
     cloud: agents.Cloud
+    told: nova.Answer | None
     tls: agents.Tls
     folder: str
     images: dict[str, str]
@@ -139,14 +140,16 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         identity=context.needs[needs.CREDENTIALS],
         databases=context.needs[OVN][0],
         addresses=context.needs[OVN][1],
-        nova=context.needs[NOVA],
     )
+    told: nova.Answer | None = context.needs[NOVA]
     certificate = context.certificate
     assert certificate is not None  # its gate is open
-    fault = known.check(overrides) or known.check(agents.nova_options(chosen, cloud))
+    fault = known.check(overrides)
     neutron = catalogue.load(CATALOGUE / "neutron", layout.release)
-    if neutron is not None:
-        fault = fault or neutron.check(agents.neutron_options(chosen, cloud))
+    if told:
+        fault = fault or known.check(agents.nova_options(chosen, cloud, told))
+        if neutron is not None:
+            fault = fault or neutron.check(agents.neutron_options(chosen, cloud, told))
     if fault:
         return Blocked(fault, "correct the option config-overrides, or refresh the charm")
     authorities = [
@@ -160,6 +163,7 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
         ),
         chosen=chosen,
         cloud=cloud,
+        told=told,
         tls=agents.Tls(
             certificate.certificate, certificate.key, certificate_transfer.bundle(*authorities)
         ),
@@ -171,15 +175,20 @@ def read(context: Context) -> Inputs | Waiting | Blocked:
 
 
 def wanted(inputs: Inputs) -> tuple[nodes.Component, ...]:
-    """Return the components, in the order in which they need each other."""
-    chosen, cloud, tls = inputs.chosen, inputs.cloud, inputs.tls
-    return (
+    """Return the components that can run, in the order in which they need each other."""
+    chosen, cloud, tls, told = inputs.chosen, inputs.cloud, inputs.tls, inputs.told
+    early = (
         components.openvswitch(),
         # The certificate's subject is a unit of this application.
         components.libvirt(tls.files, f"{inputs.owner.app}-"),
         agents.ovn_controller(chosen, cloud, tls),
-        agents.nova_compute(chosen, cloud, tls, inputs.folder, inputs.overrides),
-        agents.neutron_agent(chosen, cloud, tls, inputs.folder),
+    )
+    if told is None:
+        return early
+    return (
+        *early,
+        agents.nova_compute(chosen, cloud, told, tls, inputs.folder, inputs.overrides),
+        agents.neutron_agent(chosen, cloud, told, tls, inputs.folder),
     )
 
 
@@ -204,13 +213,15 @@ class HypervisorCharm(NodesCharm):
             needs.messaging("nova-compute"),
             needs.account(),
             Need(OVN, _databases, _ask_databases),
-            Need(NOVA, _nova),
+            Need(NOVA, _nova, late=True),
             needs.trusted(),
         ),
         tls=Tls(names=node_names),
         read=read,
         render=lambda _: (),
         processes=lambda _: (),
+        # The switch and libvirt take their time, and Nova is the last of the control plane.
+        early=run,
         after=run,
         version=lambda inputs: inputs.version,
     )

@@ -161,6 +161,35 @@ def test_the_nodes_run_it_and_a_second_run_applies_nothing(
     assert cluster.patched == applied
 
 
+def test_switch_and_libvirt_do_not_wait_for_nova(ctx: Ctx, make: Make, cluster: Cluster) -> None:
+    state = make()
+    silent = {
+        dataclasses.replace(relation, remote_app_data={})
+        if relation.endpoint == charm.NOVA
+        else relation
+        for relation in state.relations
+    }
+    out = ctx.run(ctx.on.update_status(), dataclasses.replace(state, relations=silent))
+    assert out.unit_status.message.startswith(f"{charm.NOVA}: ")
+    early = {"hypervisor-openvswitch", "hypervisor-libvirt", "hypervisor-ovn-controller"}
+    assert set(cluster.named("DaemonSet")) == early
+    whole = dataclasses.replace(out, relations=state.relations)
+    assert ctx.run(ctx.on.update_status(), whole).unit_status == testing.ActiveStatus()
+    assert set(cluster.named("DaemonSet")) == {f"hypervisor-{name}" for name in NAMES}
+
+
+def test_each_container_asks_for_what_it_takes_and_only_what_outlives_it_has_no_limit(
+    ctx: Ctx, make: Make, cluster: Cluster
+) -> None:
+    ctx.run(ctx.on.update_status(), make())
+    for name, item in cluster.named("DaemonSet").items():
+        for container in item["spec"]["template"]["spec"]["containers"]:
+            asked = container["resources"]
+            assert asked["requests"].keys() == {"cpu", "memory"}
+            outlives = name in ("hypervisor-openvswitch", "hypervisor-libvirt")
+            assert asked["limits"].keys() == (set() if outlives else {"memory"})
+
+
 def test_what_servers_hang_on_is_replaced_by_hand_alone(
     ctx: Ctx, make: Make, cluster: Cluster
 ) -> None:

@@ -173,8 +173,8 @@ class Need:
         closed: What a closed one means for a running service.
         many: Whether several relations may exist; the value is then a tuple of those that are
             ready.
-        late: Whether the schema of a unit that has not served yet is made before it is ready, with None for its
-            value: for what only a service that runs needs.
+        late: Whether a unit that has not served yet does before it is ready what can be done without it, with None
+            for its value: the schema is made, and `early` brought up.
     """
 
     endpoint: str
@@ -303,6 +303,7 @@ class Description(Generic[I]):
         tls: Certificate of the unit, None without.
         schema: Database schema, None without.
         tasks: Programs that run once; started together with the processes.
+        early: What is brought up while a need that is late is not there.
         after: Conditions that can only be asked when the processes run (a cluster that has formed,
             say).
         publish: Writes what is offered; runs when every gate is open, also for non-leaders. It may
@@ -324,6 +325,7 @@ class Description(Generic[I]):
     tls: Tls | None = None
     schema: Callable[[I], Schema] | None = None
     tasks: "Callable[[Context, I], Sequence[Task]]" = _nothing
+    early: "Callable[[Context, I], object] | None" = None
     after: "Callable[[Context, I], Outcome] | None" = None
     publish: "Callable[[Context, I], Outcome | None]" = _nothing
     rotate: "Callable[[DaybreakCharm, str], object] | None" = None

@@ -305,6 +305,8 @@ class DaybreakCharm(ops.CharmBase):
             if not _open(found, [("schema", partial(migration.migrate, context, schema, place))]):
                 return
         if not _open(found, self._late):
+            if what.early and context.acting:
+                what.early(context, inputs)
             return
         fresh = False
         if context.acting:
@@ -390,12 +392,13 @@ class DaybreakCharm(ops.CharmBase):
 
     def _need_gate(self, need: Need) -> Outcome:
         outcome = self._ask(need)
-        if isinstance(outcome, Ready) or not (need.late and self.description.schema):
+        sooner = self.description.schema or self.description.early
+        if isinstance(outcome, Ready) or not (need.late and sooner):
             return outcome
         places = map(self.context.container, self.description.containers)
         if any(containers.is_planned(place.get_plan()) for place in places):
             return outcome
-        # What follows is asked first, so that the schema is there when this one is.
+        # What follows is asked first, so that what can be done without this one is done when it is there.
         self._late.append((need.endpoint, lambda: outcome))
         return Ready()
 
