@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """How long one request may take."""
 
+PATIENCE = 5
+"""How often a request is sent again that a service was not there for (503), after 0.5 s and twice as long each time."""
 CHARMS = {
     "image": "glance-k8s",
     "network": "neutron-k8s",
@@ -34,6 +36,12 @@ def connect(account: Access, ca_file: Path | None) -> Any:
     """
     import openstack
 
+    # A lone unit is away while it restarts. Not for images: a file that was sent is at its end.
+    patience: dict[str, Any] = {
+        f"{service.replace('-', '_')}_status_code_retries": PATIENCE
+        for service in CHARMS
+        if service != "image"
+    }
     cloud = openstack.connect(
         load_yaml_config=False,
         load_envvars=False,
@@ -51,6 +59,7 @@ def connect(account: Access, ca_file: Path | None) -> Any:
         cacert=str(ca_file) if ca_file else None,
         api_timeout=SECONDS,
         app_name="daybreak",
+        **patience,
     )
     # the gateway is near: no proxy of the environment leads to it
     cloud.session.session.trust_env = False
