@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_a_container_of_the_hypervisor_is_killed(cloud: Cloud, guest: Guest, nam
     assert guest.stream.alive
     assert guest.uptime > uptime
     assert guest.stream.longest_silence(began) < 30
+
+
+def test_a_servers_device_that_is_down_is_brought_up(cloud: Cloud, guest: Guest):
+    """As a switch in user space can leave it, see `vswitchd.sh`."""
+    switch = next(pid for k, pid in containers(cloud).items() if k.endswith("-ovs-vswitchd"))
+    ip = ("nsenter", f"--net=/proc/{switch}/ns/net", "ip")
+    devices = json.loads(subprocess.check_output([*ip, "-json", "link", "show", "type", "tun"]))
+    taps = [device["ifname"] for device in devices if device["ifname"].startswith("tap")]
+    assert taps
+    for tap in taps:
+        subprocess.run([*ip, "link", "set", tap, "down"], check=True)
+
+    eventually(guest.pings, "the server answers", 30)
+    assert guest.stream.alive
 
 
 def running(cloud: Cloud, component: str) -> dict[str, int]:
