@@ -42,7 +42,7 @@ def replicas(stage: Stage, queue: str) -> int:
 def test_openstacks_own_client_calls_and_casts_over_tls(stage: Stage):
     result = stage.client("rpc", 5)
 
-    assert result["calls"] > 10
+    assert result["calls"] > 0
     assert result["failed"] == []
     assert result["fanout"] == 2
 

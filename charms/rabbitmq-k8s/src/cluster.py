@@ -150,7 +150,7 @@ def leave(context: Context) -> None:
     if len(stay) * 2 <= len(state.members):
         # Those who stay would take this for the loss of the majority, and stop.
         handle(context, stay & state.running, "ignore")
-    broker.tell(context, erlang.DRAIN)
+    broker.tell(context, erlang.RETREAT)
     if not move(context, stay, rounds=_ROUNDS):
         raise broker.BrokerError(
             "queues still have replicas here: are all units that stay running?"

@@ -85,7 +85,16 @@ next change is agreed by a majority that counts it.
 
 FORGET = 'rabbit_db_cluster:forget_member(binary_to_atom(maps:get(<<"node">>, Data)), false).'
 REVIVE = "rabbit_maintenance:revive()."
-DRAIN = "rabbit_maintenance:drain()."
+RETREAT = """\
+rabbit_maintenance:mark_as_being_drained(),
+rabbit_maintenance:suspend_all_client_listeners(),
+rabbit_maintenance:close_all_client_connections(),
+done."""
+"""Sends clients away from a node, and new queues elsewhere.
+
+That is a drain (deps/rabbit/src/rabbit_maintenance.erl) without its end, which stops the replicas of the node: their
+votes are needed to move them. Where two of three nodes had stopped theirs, no queue could be moved any more.
+"""
 HANDLING = """\
 Nodes = [binary_to_atom(N) || N <- maps:get(<<"nodes">>, Data)],
 erpc:multicall(Nodes, application, set_env,

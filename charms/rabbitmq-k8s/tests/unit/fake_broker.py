@@ -88,7 +88,7 @@ class FakeBroker:
             self.change(handling=found["handling"])
         elif program == erlang.REVIVE:
             self.change(draining=False)
-        elif program == erlang.DRAIN:
+        elif program == erlang.RETREAT:
             self.change(draining=True)
         else:
             raise AssertionError(program)
