@@ -7,13 +7,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
-
 from daybreak import api
 from daybreak.access import Access
 
 
-@pytest.mark.filterwarnings("default:::openstack")
 def test_a_service_that_is_away_for_a_moment_is_asked_again():
     answers = [503, 503, 204]
     asked: list[int] = []

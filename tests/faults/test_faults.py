@@ -31,12 +31,7 @@ BACK = 120.0
 SETTLED = 60.0
 """Seconds in which what is under way ends after the load."""
 
-pytestmark = [
-    pytest.mark.cloud,
-    # What the SDK says of its own future ends no operation.
-    pytest.mark.filterwarnings("default:::openstack"),
-    pytest.mark.filterwarnings("default:::keystoneauth1"),
-]
+pytestmark = pytest.mark.cloud
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,7 @@ STORE_MIB = 64
 TOO_MUCH_MB = 1 << 20
 """Memory that no node has which runs these tests."""
 
-pytestmark = [
-    pytest.mark.cloud,
-    # What the SDK warns itself of is not ours to mend.
-    pytest.mark.filterwarnings("default:::openstack"),
-    pytest.mark.filterwarnings("default:::keystoneauth1"),
-]
+pytestmark = pytest.mark.cloud
 
 
 @pytest.fixture
