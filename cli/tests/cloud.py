@@ -36,6 +36,8 @@ class Cloud:
     kinds: dict[str, list[Thing]] = field(default_factory=dict)
     fault: str = ""
     """Why servers fail; empty when they start."""
+    unmapped: int = 0
+    """How often Nova is asked for its hypervisors before it has mapped one."""
     backend: bool = True
     volume_fault: str = ""
     """Why volumes fail; empty when they are made."""
@@ -119,14 +121,17 @@ class Cloud:
     @property
     def compute(self) -> Any:
         def create(**fields: Any) -> Thing:
+            fault = "Host 'node-0' is not mapped to any cell" if self.unmapped else self.fault
             state = (
-                {"status": "ERROR", "fault": {"message": self.fault}}
-                if self.fault
-                else {"status": "ACTIVE"}
+                {"status": "ERROR", "fault": {"message": fault}} if fault else {"status": "ACTIVE"}
             )
             server = self.add("server", **fields, **state)
             self.add("port", device_id=server.id)
             return server
+
+        def mapped() -> list[Thing]:
+            self.unmapped, before = max(0, self.unmapped - 1), self.unmapped
+            return [] if before else [Thing(name="node-0")]
 
         def attach(server: Thing, volume: str) -> None:
             found = self.find("volume", volume)
@@ -155,6 +160,7 @@ class Cloud:
             delete_server=delete,
             create_volume_attachment=attach,
             services=lambda binary: [Thing(host="node-0", state="up", status="enabled")],
+            hypervisors=mapped,
             get_server_console_output=lambda item, length: {"output": "guest: started\n"},
         )
 

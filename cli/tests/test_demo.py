@@ -258,6 +258,12 @@ def test_a_server_with_all_that_belongs_to_it(demo: Demo, said: io.StringIO):
     assert "10.9.15.2" in said.getvalue()
 
 
+def test_a_hypervisor_that_is_new_is_waited_for(demo: Demo, said: io.StringIO):
+    demo.cloud.unmapped = 3
+    assert running.make(demo).reached
+    assert "Nova knows no hypervisor yet" in said.getvalue()
+
+
 def test_a_second_run_makes_nothing(demo: Demo):
     first = running.make(demo)
     before = {kind: len(items) for kind, items in demo.cloud.kinds.items()}

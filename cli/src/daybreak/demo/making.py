@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from ipaddress import IPv4Network
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 NEEDED = ("image", "placement", "network", "compute")
 RULES = (("icmp", None, "ping"), ("tcp", 22, "ssh"), ("tcp", 80, "http"))
 VOLUME_GB = 1
+MAPPED_SECONDS = 30.0
+"""How long Nova may take to map a hypervisor that has told of itself."""
 AGAIN = "It goes on without this command: run it again to look."
 
 Said = tuple[str, str]
@@ -352,6 +355,7 @@ def server(demo: Demo) -> Said:
         found = None
     if found is None:
         mark = "done"
+        _taken_in(demo)
         found = compute.create_server(
             name=NAME,
             metadata={TAG: MARK},
@@ -374,6 +378,21 @@ def server(demo: Demo) -> Said:
 
     until(demo.work, "the server is not active", look, AGAIN)
     return mark, f"{NAME} on {demo.made['server'].compute_host or 'a hypervisor'}"
+
+
+def _taken_in(demo: Demo) -> None:
+    """Wait for a hypervisor that Nova has mapped to a cell, which it does every ten seconds.
+
+    Its scheduler chooses one that is new before that, and the server fails. Nova lists those that are mapped. Where
+    none comes the server is asked for all the same: its failure is explained.
+    """
+
+    def look() -> str:
+        known = any(demo.cloud.compute.hypervisors())
+        return "" if known else "Nova knows no hypervisor yet"
+
+    with contextlib.suppress(DaybreakError):
+        until(demo.work, "Nova knows a hypervisor", look, AGAIN, MAPPED_SECONDS)
 
 
 def gone(demo: Demo, what: str, find: Callable[[], Any]) -> None:
