@@ -85,8 +85,11 @@ def settled(cloud: Cloud) -> None:
 
 
 def writer(cloud: Cloud) -> str:
-    """The unit that is the writer."""
-    return sql(cloud, units(cloud)[0], "SELECT node FROM daybreak.writer").replace("-", "/")
+    """The unit that is the writer, as any says that can be asked: one may be about to be replaced."""
+    for unit in units(cloud):
+        with contextlib.suppress(jubilant.CLIError):
+            return sql(cloud, unit, "SELECT node FROM daybreak.writer").replace("-", "/")
+    return ""
 
 
 def kill(cloud: Cloud, *names: str) -> None:
@@ -141,7 +144,7 @@ def test_a_refresh_of_all_units(cloud: Cloud):
         cloud.juju.refresh("mariadb", path=ROOT / "dist/mariadb-k8s.charm")
         revision = lambda: cloud.juju.status().apps["mariadb"]  # noqa: E731 - short
         eventually(lambda: revision().charm_rev, "the refresh is known")
-        eventually(lambda: writer(cloud) != before, "the role has moved", LONG, 2)
+        eventually(lambda: writer(cloud) not in ("", before), "the role has moved", LONG, 2)
         settled(cloud)
     assert not result["failed"], result["failures"]
 
@@ -151,7 +154,7 @@ def test_the_writer_is_killed(cloud: Cloud):
         before = writer(cloud)
         kill(cloud, before)
         killed = time.time()
-        eventually(lambda: writer(cloud) != before, "another one is the writer", LONG, 1)
+        eventually(lambda: writer(cloud) not in ("", before), "another one is the writer", LONG, 1)
         settled(cloud)
     # What came later waited for the next writer, though the killed one was started again at once.
     late = [one for one in result["failures"] if one["at"] > killed + PROXY_SECONDS]
