@@ -77,6 +77,9 @@ def our_options(inputs: Inputs) -> ini.Options:
     return {
         "DEFAULT": {
             "state_path": STATE,
+            # Periodic work begins at once, not after up to a minute at random: a cloud that is new has hypervisors
+            # that no server can be on before the scheduler has given them their place.
+            "periodic_fuzzy_delay": 0,
             # Consoles: the proxy speaks TLS itself.
             "ssl_only": True,
             "cert": f"{CONF}/tls.crt",
@@ -90,7 +93,7 @@ def our_options(inputs: Inputs) -> ini.Options:
         "scheduler": {
             "workers": inputs.size.workers,
             # A new hypervisor gets its place in the cell within this time, seconds.
-            "discover_hosts_in_cells_interval": 10,
+            "discover_hosts_in_cells_interval": 5,
         },
         # While units of two releases run together, everybody speaks what the older one understands.
         "upgrade_levels": {"compute": "auto"},

@@ -184,9 +184,10 @@ my_ip = 127.0.0.1
 host = $host
 $transport
 compute_driver = libvirt.LibvirtDriver
+periodic_fuzzy_delay = 0
 [scheduler]
 workers = $workers
-discover_hosts_in_cells_interval = 10
+discover_hosts_in_cells_interval = 5
 [conductor]
 workers = $workers
 [libvirt]

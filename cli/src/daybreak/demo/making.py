@@ -381,7 +381,7 @@ def server(demo: Demo) -> Said:
 
 
 def _taken_in(demo: Demo) -> None:
-    """Wait for a hypervisor that Nova has mapped to a cell, which it does every ten seconds.
+    """Wait for a hypervisor that Nova has mapped to a cell, which it does every few seconds.
 
     Its scheduler chooses one that is new before that, and the server fails. Nova lists those that are mapped. Where
     none comes the server is asked for all the same: its failure is explained.
