@@ -81,8 +81,8 @@ def tasks(context: Context, inputs: Inputs) -> list[Task]:
     ]
 
 
-def publish(context: Context, inputs: Inputs) -> None:
-    """Tell the hypervisors about Nova (leader only)."""
+def announce(context: Context, inputs: Inputs) -> None:
+    """Tell the hypervisors about Nova (leader only), whose agents wait for it by themselves."""
     if not context.leader:
         return
     facts = nova.Facts(
@@ -111,7 +111,7 @@ class NovaCharm(DaybreakCharm):
         needs=(*_BASE.needs, _PLACEMENT, console_route()),
         gates=(Gate("secret", secret_gate),),
         tasks=tasks,
-        publish=publish,
+        announce=announce,
         ports=lambda _: [workload.API_PORT, workload.METADATA_PORT, CONSOLE_PORT],
     )
 

@@ -173,6 +173,13 @@ def test_its_schema_does_not_wait_for_placement(cloud: NovaCloud) -> None:
     assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
 
 
+def test_hypervisors_need_not_wait_for_its_schema(cloud: NovaCloud) -> None:
+    state = cloud.state(testing.Relation("placement"), testing.Relation("nova-service"))
+    out = cloud.run(state)
+    assert out.unit_status == testing.WaitingStatus("the schema is being migrated")
+    assert out.get_relations("nova-service")[0].local_app_data["metadata-url"]
+
+
 def test_without_placement_it_waits(cloud: NovaCloud) -> None:
     out = cloud.running(testing.Relation("placement"))
     assert out.unit_status == testing.WaitingStatus("placement: the service is not there yet")

@@ -303,6 +303,7 @@ class Description(Generic[I]):
         tls: Certificate of the unit, None without.
         schema: Database schema, None without.
         tasks: Programs that run once; started together with the processes.
+        announce: Writes what is true before the unit serves, for those who can begin with it: where it will be.
         early: What is brought up while a need that is late is not there.
         after: Conditions that can only be asked when the processes run (a cluster that has formed,
             say).
@@ -325,6 +326,7 @@ class Description(Generic[I]):
     tls: Tls | None = None
     schema: Callable[[I], Schema] | None = None
     tasks: "Callable[[Context, I], Sequence[Task]]" = _nothing
+    announce: "Callable[[Context, I], object]" = _nothing
     early: "Callable[[Context, I], object] | None" = None
     after: "Callable[[Context, I], Outcome] | None" = None
     publish: "Callable[[Context, I], Outcome | None]" = _nothing

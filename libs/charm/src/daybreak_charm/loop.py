@@ -299,6 +299,7 @@ class DaybreakCharm(ops.CharmBase):
         processes = tuple(what.processes(inputs))
         if context.acting:
             self._write(items)
+            what.announce(context, inputs)
         if what.schema:
             schema = what.schema(inputs)
             place = self._place(schema.container)
