@@ -102,6 +102,11 @@ def main() -> int:
     flavor = cloud.compute.create_flavor(name="tiny", ram=128, vcpus=1, disk=1)
     steps.done("networks+flavour")
     until(lambda: list(cloud.compute.hypervisors()), "Nova knows a hypervisor")
+    providers = "/resource_providers?resources=VCPU:1"
+    until(
+        lambda: cloud.placement.get(providers, microversion="1.4").json()["resource_providers"],
+        "Placement knows its size",
+    )
     steps.done("hypervisor-known")
     server = cloud.compute.create_server(
         name="first", image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": private}]

@@ -381,15 +381,17 @@ def server(demo: Demo) -> Said:
 
 
 def _taken_in(demo: Demo) -> None:
-    """Wait for a hypervisor that Nova has mapped to a cell, which it does every few seconds.
+    """Wait for a hypervisor that Nova has mapped to a cell, and that Placement knows the size of.
 
-    Its scheduler chooses one that is new before that, and the server fails. Nova lists those that are mapped. Where
-    none comes the server is asked for all the same: its failure is explained.
+    A hypervisor that is new has the one some seconds before the other, in either order, and a server fails until it has
+    both. Nova lists those that are mapped. Where none comes the server is asked for all the same: its failure is
+    explained.
     """
 
     def look() -> str:
         known = any(demo.cloud.compute.hypervisors())
-        return "" if known else "Nova knows no hypervisor yet"
+        sized = known and any(host.free for host in causes.hosts(demo.cloud))
+        return "" if sized else "Nova knows no hypervisor yet"
 
     with contextlib.suppress(DaybreakError):
         until(demo.work, "Nova knows a hypervisor", look, AGAIN, MAPPED_SECONDS)
