@@ -89,14 +89,14 @@ def test_memory_is_that_of_all_containers_of_all_units(tmp_path: Path):
     (tmp_path / "b.yaml").write_text(
         "bundle: kubernetes\napplications:\n"
         "  a: {charm: a, constraints: arch=amd64 mem=1536M, resources: {x-image: x, y-image: y}}\n"
-        "  b: {charm: b, constraints: mem=1G, resources: {x-image: x}}\n"
+        "  b: {charm: b, constraints: mem=1.5G, resources: {x-image: x}}\n"
     )
     (tmp_path / "o.yaml").write_text("applications: {b: {scale: 3}}\n")
     bundle = bundles.load(tmp_path / "b.yaml")
 
     least = (64 + 2 * 1536) << 20
-    assert bundles.memory(bundle, []) == least + ((64 + 1024) << 20)
-    assert bundles.memory(bundle, [tmp_path / "o.yaml"]) == least + 3 * ((64 + 1024) << 20)
+    assert bundles.memory(bundle, []) == least + ((64 + 1536) << 20)
+    assert bundles.memory(bundle, [tmp_path / "o.yaml"]) == least + 3 * ((64 + 1536) << 20)
 
 
 @pytest.mark.parametrize("name", ["identity", "openstack"])

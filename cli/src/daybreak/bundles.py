@@ -22,7 +22,8 @@ _CHOSEN = "bundle"
 IMAGE_PREFIX = "localhost:32000/daybreak/"
 CHARM_MEMORY = 64 << 20
 """Bytes that Juju asks for beside a unit's workloads, for its agent (juju/juju, caas/constants.go)."""
-_SIZE = re.compile(r"([0-9]+)([MGT]?)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([MGTP]?)")
+"""As Juju reads it (core/constraints/constraints.go)."""
 OVERLAY = "images.yaml"
 """Name of the overlay that says which images a cluster pulls."""
 
@@ -221,7 +222,7 @@ def _memory(path: Path, name: str, constraints: str) -> int:
             found = _SIZE.fullmatch(size)
             if found is None:
                 raise _not_a_bundle(path, f'application "{name}" has {word}: mem=1G is meant')
-            return int(found[1]) << (20 + 10 * "MGT".index(found[2] or "M"))
+            return int(float(found[1]) * 2 ** (20 + 10 * "MGTP".index(found[2] or "M")))
     return 0
 
 
